@@ -1,0 +1,1 @@
+"""The contract between the processes: messages, gRPC serving, the ledger and its bins."""

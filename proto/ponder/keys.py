@@ -1,0 +1,41 @@
+"""Names of the ledger's keys in Redis.
+
+All keys of one model carry the same hash tag, so that one script may touch them on a cluster.
+Names that come from outside are percent-encoded: none can end a hash tag or reach another's key.
+"""
+
+from typing import Final
+from urllib.parse import quote
+
+FEEDBACK: Final = "ponder:feedback"
+
+
+def settled(model: str, tenant: str, request_id: str) -> str:
+    """String: the usage that the request was settled with."""
+    return f"{_of_model(model)}:settled:{_encode(tenant)}:{_encode(request_id)}"
+
+
+def totals(model: str, tenant: str) -> str:
+    """Hash: what the tenant has spent."""
+    return f"{_of_model(model)}:totals:{_encode(tenant)}"
+
+
+def counts(model: str, tenant: str | None, window: int) -> str:
+    """Hash of one time window: `B:n:K` events in bin K and `B:r:K` requests at risk in it, among
+    those whose predicted bin was B. Without a tenant: of all tenants together.
+    """
+    route = "*" if tenant is None else _encode(tenant)
+    return f"{_of_model(model)}:counts:{route}:{window}"
+
+
+def traces(model: str) -> str:
+    """Stream: one settlement per entry."""
+    return f"{_of_model(model)}:traces"
+
+
+def _of_model(model: str) -> str:
+    return f"ponder:{{{_encode(model)}}}"
+
+
+def _encode(name: str) -> str:
+    return quote(name, safe="")

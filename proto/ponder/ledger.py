@@ -1,0 +1,232 @@
+"""The ledger in Redis: what was spent, what was learned, and one trace per request. Exactly once.
+
+Written by whoever ends a request (through ponder/settler.py), read by the router and retraining.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from importlib import resources
+from typing import Self, TypeVar, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.typing import EncodableT, FieldT
+
+from ponder import bins, keys
+from ponder.counts import NeedCounts, Totals
+from ponder.settlement import Settlement, usage_from_dict, usage_to_dict
+from ponder.v1.budget_pb2 import Usage
+
+T = TypeVar("T")
+_PAGE_SIZE = 500
+
+
+class LedgerUnavailable(Exception):
+    """Redis did not take or give the record: gone, slow, full, read-only or wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerConfig:
+    """Times in seconds. A settlement older than `settled_life_s` can no longer be told from new."""
+
+    timeout_s: float = 0.25
+    settled_life_s: int = 7 * 86_400
+    window_s: int = 3_600
+    num_windows: int = 24
+    max_traces: int = 100_000
+    trace_life_s: int = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The record was applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The request had been settled before, with this usage; nothing was changed."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """Whether the answer of a request was right. `score` is finer, 0 to 1. Time is unix."""
+
+    tenant: str
+    request_id: str
+    correct: bool
+    score: float | None
+    given_at_s: float
+
+
+class Ledger:
+    """Settles requests and reads what was settled. Every method raises LedgerUnavailable.
+
+    The rule of settling. A request is settled once per (model, tenant, request_id), by whoever ends
+    it, with the usage of all its segments:
+
+    - A segment that ends because its budget ran out while the router may escalate
+      (answer_on_exhaustion false) is not final and settles nothing. The router hands its usage and
+      thinking to the next segment, which settles for both.
+    - A worker that dies settles nothing. The router resumes from the thinking it received, and that
+      is what counts: tokens the dead worker had not sent are thought again and counted then.
+      What else the dead segment spent (probes, device time) is not known and not counted.
+    - A worker that settled and died before its last event arrived is resumed too; the second
+      settlement finds the first and changes nothing. Duplicate carries the usage that counts.
+    - A cancelled call is final: the worker settles it as cancelled. So the router never cancels a
+      segment in order to move it; a drained worker finishes its segments.
+    - When no worker can take the next segment, or the client leaves between segments, the router
+      settles. A router killed in that instant leaves the earlier segments unsettled for good.
+    """
+
+    def __init__(self, client: Redis, config: LedgerConfig) -> None:
+        self._client = client
+        self._config = config
+        script = resources.files("ponder").joinpath("settle.lua").read_text(encoding="utf-8")
+        self._settle = client.register_script(script)
+
+    @classmethod
+    def from_url(cls, url: str, config: LedgerConfig | None = None) -> Self:
+        """Connects on first use. Raises ValueError for a URL that redis-py cannot read."""
+        config = config or LedgerConfig()
+        client = Redis.from_url(
+            url,
+            socket_timeout=config.timeout_s,
+            socket_connect_timeout=config.timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return cls(client, config)
+
+    @property
+    def config(self) -> LedgerConfig:
+        return self._config
+
+    async def ping(self) -> None:
+        """Returns when Redis answers."""
+        await self._call(self._client.ping())
+
+    async def settle(self, record: Settlement) -> Settled | Duplicate:
+        """Applies the record, unless its request was settled before."""
+        earlier = await self._call(
+            self._settle(keys=self._settle_keys(record), args=self._settle_arguments(record))
+        )
+        if earlier is None:
+            return Settled()
+        return Duplicate(usage_from_dict(json.loads(cast(bytes, earlier))))
+
+    async def settled_usage(self, model: str, tenant: str, request_id: str) -> Usage | None:
+        """What the request was settled with, or None."""
+        found = await self._call(self._client.get(keys.settled(model, tenant, request_id)))
+        return None if found is None else usage_from_dict(json.loads(found))
+
+    async def totals(self, model: str, tenant: str) -> Totals:
+        """Everything the tenant ever spent on the model."""
+        found = await self._call(
+            cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(keys.totals(model, tenant)))
+        )
+        return Totals.from_hash(found)
+
+    async def read_counts(self, model: str, now_s: float, tenant: str | None = None) -> NeedCounts:
+        """Sum of the windows that have not faded; of all tenants together when none is named."""
+        pipeline = self._client.pipeline(transaction=False)
+        newest = self._window(now_s)
+        for age in range(self._config.num_windows):
+            pipeline.hgetall(keys.counts(model, tenant, newest - age * self._config.window_s))
+        return NeedCounts.from_hashes(await self._call(pipeline.execute()))
+
+    async def read_traces(
+        self, model: str, after_id: str = "0"
+    ) -> AsyncIterator[tuple[str, Settlement]]:
+        """Readable traces with their stream id, oldest first, from after `after_id`."""
+        async for trace_id, record in self._read_stream(keys.traces(model), after_id):
+            try:
+                yield trace_id, Settlement.from_json(record[b"settlement"])
+            except (KeyError, ValueError):
+                continue
+
+    async def record_feedback(self, feedback: Feedback) -> None:
+        """Keeps the feedback as long as a trace; a later one for the same request stands."""
+        record: dict[FieldT, EncodableT] = {
+            "tenant": feedback.tenant,
+            "request_id": feedback.request_id,
+            "correct": int(feedback.correct),
+            "score": "" if feedback.score is None else feedback.score,
+            "given_at_s": feedback.given_at_s,
+        }
+        limit = self._config.max_traces
+        await self._call(self._client.xadd(keys.FEEDBACK, record, maxlen=limit))
+
+    async def read_feedback(self, after_id: str = "0") -> AsyncIterator[tuple[str, Feedback]]:
+        """Feedback with its stream id, oldest first, from after `after_id`."""
+        async for entry_id, record in self._read_stream(keys.FEEDBACK, after_id):
+            score = record[b"score"]
+            yield (
+                entry_id,
+                Feedback(
+                    tenant=record[b"tenant"].decode(),
+                    request_id=record[b"request_id"].decode(),
+                    correct=record[b"correct"] == b"1",
+                    score=float(score) if score else None,
+                    given_at_s=float(record[b"given_at_s"]),
+                ),
+            )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _read_stream(
+        self, key: str, after_id: str
+    ) -> AsyncIterator[tuple[str, dict[bytes, bytes]]]:
+        while True:
+            reply = await self._call(self._client.xrange(key, f"({after_id}", count=_PAGE_SIZE))
+            page = cast("list[tuple[bytes, dict[bytes, bytes]]]", reply)
+            for entry_id, record in page:
+                after_id = entry_id.decode()
+                yield after_id, record
+            if len(page) < _PAGE_SIZE:
+                return
+
+    def _window(self, time_s: float) -> int:
+        """Start of the window that holds the time, unix seconds."""
+        return int(time_s // self._config.window_s) * self._config.window_s
+
+    def _settle_keys(self, record: Settlement) -> list[str]:
+        window = self._window(record.finished_at_s)
+        return [
+            keys.settled(record.model, record.tenant, record.request_id),
+            keys.totals(record.model, record.tenant),
+            keys.counts(record.model, record.tenant, window),
+            keys.counts(record.model, None, window),
+            keys.traces(record.model),
+        ]
+
+    def _settle_arguments(self, record: Settlement) -> list[str | int]:
+        config = self._config
+        outcome = record.usage.thinking_tokens, record.budget_tokens, record.stop
+        event_bin = bins.event_bin(*outcome)
+        arguments: list[str | int] = [
+            json.dumps(usage_to_dict(record.usage), separators=(",", ":")),
+            config.settled_life_s,
+            self._window(record.finished_at_s) + config.num_windows * config.window_s,
+            config.max_traces,
+            config.trace_life_s,
+            record.to_json(),
+            record.predicted_bin or 0,
+            0 if record.predicted_bin is None else bins.num_at_risk_bins(*outcome),
+            -1 if event_bin is None else event_bin,
+        ]
+        for field, increment in Totals.of(record.usage).to_hash().items():
+            arguments += [field, increment]
+        return arguments
+
+    async def _call(self, reply: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._config.timeout_s):
+                return await reply
+        except (RedisError, OSError, TimeoutError) as error:
+            raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,122 @@
+"""Ends a request: settles it in the ledger, or in the spool while Redis is away. Never fails one.
+
+Used by workers, and by the router for requests that no worker could end.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ponder.ledger import Duplicate, Ledger, LedgerUnavailable, Settled
+from ponder.settlement import Settlement
+from ponder.spool import Spool, SpoolFull
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """Redis did not take the record; it is on disk and will be replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Neither Redis nor the disk took the record. Logged as an error, without its contents."""
+
+
+class Settler:
+    """Settles in order: while the spool holds anything, new records join it and nobody waits.
+
+    So a Redis that hangs delays one request by the ledger's timeout, not every request. A record
+    that the ledger took without our learning of it is spooled as well; the ledger knows it again.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        spool: Spool,
+        retry_s: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._spool = spool
+        self._retry_s = retry_s
+        self._clock = clock
+        self._spool_lock = asyncio.Lock()
+        self._spooled = asyncio.Event()
+        self._settling: set[asyncio.Task[Settled | Duplicate | Spooled | Lost]] = set()
+        if not spool.is_empty:
+            self._spooled.set()
+
+    async def settle(self, record: Settlement) -> Settled | Duplicate | Spooled | Lost:
+        """Never raises. When the caller is cancelled, the record is settled all the same."""
+        task = asyncio.create_task(self._settle(record))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Returns when everything begun is settled or spooled. Ledger and spool stay open."""
+        while self._settling:
+            await asyncio.wait(self._settling)
+
+    async def run(self) -> None:
+        """Replays the spool whenever it holds something. Runs until cancelled."""
+        while True:
+            await self._spooled.wait()
+            try:
+                num_settled = await self.replay()
+                _log.info("replayed %d settlements", num_settled)
+            except (LedgerUnavailable, OSError) as error:
+                _log.warning("replay waits %.1f s: %s", self._retry_s, error)
+                await asyncio.sleep(self._retry_s)
+
+    async def replay(self) -> int:
+        """Settles everything in the spool and returns how many records that were.
+
+        Raises LedgerUnavailable with the rest left in place.
+        """
+        num_settled = 0
+        while await self._settle_next():
+            num_settled += 1
+        return num_settled
+
+    async def _settle(self, record: Settlement) -> Settled | Duplicate | Spooled | Lost:
+        if not self._spooled.is_set():
+            with contextlib.suppress(LedgerUnavailable):
+                return await self._ledger.settle(record)
+        return await self._append(record)
+
+    async def _settle_next(self) -> bool:
+        async with self._spool_lock:
+            record = await asyncio.to_thread(self._spool.next_record)
+            if record is None:
+                self._spooled.clear()
+                return False
+        if self._is_too_old(record):
+            _log.error("a spooled settlement is too old to tell from a new one; set aside")
+            await self._advance(self._spool.reject)
+        else:
+            await self._ledger.settle(record)
+            await self._advance(self._spool.done)
+        return True
+
+    def _is_too_old(self, record: Settlement) -> bool:
+        return self._clock() - record.finished_at_s > self._ledger.config.settled_life_s
+
+    async def _advance(self, step: Callable[[], None]) -> None:
+        async with self._spool_lock:
+            await asyncio.to_thread(step)
+
+    async def _append(self, record: Settlement) -> Spooled | Lost:
+        async with self._spool_lock:
+            try:
+                await asyncio.to_thread(self._spool.append, record)
+            except (OSError, SpoolFull) as error:
+                _log.error("a settlement is lost: %s", error)
+                return Lost()
+            self._spooled.set()
+        return Spooled()

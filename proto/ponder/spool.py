@@ -1,0 +1,123 @@
+"""Settlements that Redis did not take, kept in a local file until it does.
+
+One JSON line per record. `append` returns after fsync, so what it accepted survives a power cut;
+it is used only while Redis is away, where a few milliseconds per request do no harm.
+Not thread-safe; the calls block, so a coroutine makes them in a thread (see settler.py).
+"""
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ponder.settlement import Settlement
+
+_log = logging.getLogger(__name__)
+_FILE_NAME = "settlements.jsonl"
+_REJECTED_NAME = "rejected.jsonl"
+
+
+class SpoolInUse(Exception):
+    """Another process writes to this directory."""
+
+
+class SpoolFull(Exception):
+    """The record would make the spool larger than allowed; it was not taken."""
+
+
+class Spool:
+    """Append-only file in a directory of its own. One process at a time; the lock dies with it."""
+
+    def __init__(self, directory: Path, max_bytes: int = 1 << 30) -> None:
+        """Creates the directory. Raises SpoolInUse, or OSError when it cannot be written."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._file = (directory / _FILE_NAME).open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise SpoolInUse(f"{directory} is used by another process") from error
+        self._read_offset = 0
+        self._drop_torn_tail()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits to be replayed."""
+        return self._size_bytes() == self._read_offset
+
+    def append(self, record: Settlement) -> None:
+        """Raises SpoolFull, or OSError when the disk does not take it."""
+        line = record.to_json().encode() + b"\n"
+        if self._size_bytes() + len(line) > self._max_bytes:
+            raise SpoolFull(f"{self._directory} holds {self._size_bytes()} bytes")
+        self._write_durably(line)
+
+    def next_record(self) -> Settlement | None:
+        """The oldest record not yet done, or None. Lines that cannot be read are set aside."""
+        while line := self._next_line():
+            try:
+                return Settlement.from_json(line)
+            except ValueError:
+                _log.error("unreadable settlement moved to %s", self._directory / _REJECTED_NAME)
+                self.reject()
+        return None
+
+    def done(self) -> None:
+        """The record that next_record gave has been settled. Clears the file after the last one.
+
+        Until then a restart replays from the start; the ledger recognises what it has.
+        """
+        self._read_offset += len(self._next_line())
+        if self.is_empty:
+            self._file.truncate(0)
+            self._read_offset = 0
+
+    def reject(self) -> None:
+        """Sets the next line aside, for a person to look at."""
+        with (self._directory / _REJECTED_NAME).open("ab") as rejected:
+            rejected.write(self._next_line())
+            rejected.flush()
+            os.fsync(rejected.fileno())
+        self.done()
+
+    def close(self) -> None:
+        """Gives the directory free; records stay."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write_durably(self, line: bytes) -> None:
+        size = self._size_bytes()
+        try:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(size)
+            raise
+
+    def _next_line(self) -> bytes:
+        self._file.seek(self._read_offset)
+        return self._file.readline()
+
+    def _size_bytes(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def _drop_torn_tail(self) -> None:
+        """A last line without its end was never accepted: the process died while writing it."""
+        self._file.seek(0)
+        whole = sum(len(line) for line in self._file if line.endswith(b"\n"))
+        self._file.truncate(whole)

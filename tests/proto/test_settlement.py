@@ -1,0 +1,89 @@
+"""The record of a finished request, and how segments add up."""
+
+import pytest
+
+from ponder.settlement import Settlement, prompt_text, settlement_of, total_usage
+from ponder.v1 import budget_pb2, reasoner_pb2, worker_pb2
+
+
+def test_a_record_survives_json(make_settlement):
+    record = make_settlement()
+
+    line = record.to_json()
+
+    assert "\n" not in line
+    assert Settlement.from_json(line) == record
+
+
+@pytest.mark.parametrize(
+    "line", ["", "[]", "{}", '{"tier":"TIER_NONE"}', "\x00", '{"request_id":"a"}']
+)
+def test_anything_else_is_refused(line: str):
+    with pytest.raises(ValueError, match=r".+"):
+        Settlement.from_json(line)
+
+
+@pytest.mark.parametrize("name", ["request_id", "tenant", "model"])
+def test_a_record_needs_its_keys(make_settlement, name: str):
+    with pytest.raises(ValueError, match=f"{name} is empty"):
+        make_settlement(**{name: ""})
+
+
+def test_a_predicted_bin_must_exist(make_settlement):
+    with pytest.raises(ValueError, match="predicted_bin is 10"):
+        make_settlement(predicted_bin=10)
+
+
+def test_usage_adds_up_over_segments():
+    prior = budget_pb2.Usage(
+        prompt_tokens=20, thinking_tokens=999, probe_tokens=5, gpu_seconds=0.5, peak_kv_bytes=70
+    )
+    request = worker_pb2.ThinkRequest(
+        thinking_prefix_ids=[7] * 50, settlement=worker_pb2.Settlement(prior_usage=prior)
+    )
+    segment = budget_pb2.Usage(
+        prompt_tokens=20, thinking_tokens=30, probe_tokens=2, answer_tokens=4, peak_kv_bytes=60
+    )
+
+    assert total_usage(request, segment) == budget_pb2.Usage(
+        prompt_tokens=20,
+        thinking_tokens=80,
+        probe_tokens=7,
+        answer_tokens=4,
+        gpu_seconds=0.5,
+        peak_kv_bytes=70,
+    )
+
+
+def test_chat_messages_stand_for_the_prompt():
+    messages = [budget_pb2.ChatMessage(role="user", content=text) for text in ("one", "two")]
+
+    assert prompt_text(reasoner_pb2.ReasonRequest(prompt="one")) == "one"
+    assert prompt_text(worker_pb2.ThinkRequest(messages=messages)) == "one\n\ntwo"
+
+
+def think_request(**settlement) -> worker_pb2.ThinkRequest:
+    known = worker_pb2.Settlement(tenant="tenant-1", predicted_bin=3, **settlement)
+    return worker_pb2.ThinkRequest(
+        request_id="r", model="m", prompt="secret", thinking_budget=500, settlement=known
+    )
+
+
+def test_the_prompt_is_kept_only_when_asked():
+    done = worker_pb2.ThinkDone()
+
+    dropped = settlement_of(think_request(), done, worker="w", finished_at_s=1.0)
+    kept = settlement_of(think_request(store_prompt=True), done, worker="w", finished_at_s=1.0)
+
+    assert (dropped.prompt, kept.prompt) == (None, "secret")
+
+
+def test_without_a_prediction_there_is_no_predicted_bin():
+    done = worker_pb2.ThinkDone()
+
+    without = settlement_of(think_request(), done, worker="w", finished_at_s=1.0)
+    predicted = settlement_of(
+        think_request(prior_hazards=[0.5]), done, worker="w", finished_at_s=1.0
+    )
+
+    assert (without.predicted_bin, predicted.predicted_bin) == (None, 3)

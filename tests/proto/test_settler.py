@@ -1,0 +1,133 @@
+"""Settling never fails a request, whatever Redis does."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from ponder.counts import Totals
+from ponder.embedded_redis import EmbeddedRedis
+from ponder.ledger import Duplicate, Ledger, LedgerConfig, LedgerUnavailable, Settled
+from ponder.settler import Lost, Settler, Spooled
+from ponder.spool import Spool
+
+NOW_S = 1_800_000_000.0
+
+
+@pytest.fixture
+def spool(tmp_path):
+    with Spool(tmp_path / "spool") as spool:
+        yield spool
+
+
+@pytest.fixture
+async def nowhere(tmp_path):
+    ledger = Ledger.from_url(f"unix://{tmp_path}/nobody.sock")
+    yield ledger
+    await ledger.close()
+
+
+def make_settler(ledger: Ledger, spool: Spool) -> Settler:
+    return Settler(ledger, spool, retry_s=0.01, clock=lambda: NOW_S)
+
+
+async def test_with_redis_up_nothing_is_spooled(ledger, spool, make_settlement):
+    settler = make_settler(ledger, spool)
+
+    assert await settler.settle(make_settlement()) == Settled()
+    assert await settler.settle(make_settlement()) == Duplicate(make_settlement().usage)
+    assert spool.is_empty
+
+
+async def test_with_redis_gone_records_are_spooled_and_settled_later_once(
+    nowhere, ledger, spool, make_settlement
+):
+    records = [make_settlement(request_id=f"r{i}") for i in range(5)]
+    settler = make_settler(nowhere, spool)
+    assert [await settler.settle(record) for record in records * 2] == [Spooled()] * 10
+    with pytest.raises(LedgerUnavailable):
+        await settler.replay()
+
+    assert await make_settler(ledger, spool).replay() == 10
+
+    assert spool.is_empty
+    totals = await ledger.totals("model-1", "tenant-1")
+    assert (totals.requests, totals.thinking_tokens) == (5, 1500)
+
+
+async def test_a_lost_reply_does_not_settle_twice(ledger, spool, make_settlement):
+    await ledger.settle(make_settlement())
+    spool.append(make_settlement())
+
+    await make_settler(ledger, spool).replay()
+
+    assert await ledger.totals("model-1", "tenant-1") == Totals.of(make_settlement().usage)
+
+
+async def test_a_caller_that_is_cancelled_settles_all_the_same(ledger, spool, make_settlement):
+    settler = make_settler(ledger, spool)
+    caller = asyncio.create_task(settler.settle(make_settlement()))
+    await asyncio.sleep(0)  # lets the caller begin
+
+    caller.cancel()
+    await asyncio.wait([caller])
+    await settler.close()
+
+    assert caller.cancelled()
+    assert (await ledger.totals("model-1", "tenant-1")).requests == 1
+
+
+async def test_run_replays_when_redis_comes_back(tmp_path, spool, make_settlement):
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        ledger = Ledger.from_url(server.url)
+        patient = Ledger.from_url(server.url, LedgerConfig(timeout_s=10))
+        settler = make_settler(ledger, spool)
+        os.kill(server.pid, signal.SIGSTOP)
+        assert await settler.settle(make_settlement()) == Spooled()
+        running = asyncio.create_task(settler.run())
+        os.kill(server.pid, signal.SIGCONT)
+
+        async with asyncio.timeout(10):
+            while (await patient.totals("model-1", "tenant-1")).requests == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0)  # what is awaited happens in another process
+
+        running.cancel()
+        await asyncio.wait([running])
+        await ledger.close()
+        await patient.close()
+
+
+async def test_a_redis_that_was_killed_knows_afterwards_what_it_settled(
+    tmp_path, spool, make_settlement
+):
+    records = [make_settlement(request_id=f"r{i}") for i in range(20)]
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        ledger = Ledger.from_url(server.url)
+        for record in records[:10]:
+            await ledger.settle(record)
+        os.kill(server.pid, signal.SIGKILL)
+        await ledger.close()
+    for record in records:
+        spool.append(record)
+
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        ledger = Ledger.from_url(server.url, LedgerConfig(timeout_s=10))
+        await make_settler(ledger, spool).replay()
+
+        assert (await ledger.totals("model-1", "tenant-1")).thinking_tokens == 20 * 300
+        await ledger.close()
+
+
+async def test_a_record_too_old_to_recognise_is_set_aside(ledger, spool, make_settlement):
+    spool.append(make_settlement(finished_at_s=NOW_S - ledger.config.settled_life_s - 1))
+
+    await make_settler(ledger, spool).replay()
+
+    assert spool.is_empty
+    assert (await ledger.totals("model-1", "tenant-1")).requests == 0
+
+
+async def test_without_redis_and_disk_the_request_still_ends(nowhere, tmp_path, make_settlement):
+    with Spool(tmp_path / "spool", max_bytes=10) as spool:
+        assert await make_settler(nowhere, spool).settle(make_settlement()) == Lost()

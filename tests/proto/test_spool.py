@@ -1,0 +1,89 @@
+"""The file that keeps settlements while Redis is away."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ponder.settlement import Settlement
+from ponder.spool import Spool, SpoolFull, SpoolInUse
+
+
+def drain(spool: Spool) -> list[Settlement]:
+    records = []
+    while record := spool.next_record():
+        records.append(record)
+        spool.done()
+    return records
+
+
+def test_records_come_out_in_order_and_the_file_is_cleared(tmp_path, make_settlement):
+    records = [make_settlement(request_id=f"r{i}") for i in range(3)]
+    with Spool(tmp_path) as spool:
+        for record in records:
+            spool.append(record)
+
+        assert drain(spool) == records
+        assert spool.is_empty
+    assert (tmp_path / "settlements.jsonl").read_bytes() == b""
+
+
+def test_records_added_while_replaying_are_replayed_too(tmp_path, make_settlement):
+    first, second = (make_settlement(request_id=name) for name in "ab")
+    with Spool(tmp_path) as spool:
+        spool.append(first)
+        assert spool.next_record() == first
+        spool.append(second)
+        spool.done()
+
+        assert drain(spool) == [second]
+        spool.append(first)
+        assert drain(spool) == [first]
+
+
+def test_a_restart_finds_what_was_not_cleared(tmp_path, make_settlement):
+    records = [make_settlement(request_id=name) for name in "ab"]
+    with Spool(tmp_path) as spool:
+        for record in records:
+            spool.append(record)
+        spool.done()
+
+    with Spool(tmp_path) as spool:
+        assert drain(spool) == records
+
+
+@given(num_bytes=st.integers(1, 200))
+def test_a_torn_last_line_is_dropped_and_the_rest_survives(
+    tmp_path_factory, make_settlement, num_bytes: int
+):
+    directory, record = tmp_path_factory.mktemp("spool"), make_settlement()
+    line = record.to_json().encode()
+    (directory / "settlements.jsonl").write_bytes(line + b"\n" + line[:num_bytes])
+
+    with Spool(directory) as spool:
+        spool.append(record)
+        assert drain(spool) == [record, record]
+
+
+def test_an_unreadable_line_is_set_aside_and_does_not_stop_the_rest(tmp_path, make_settlement):
+    record = make_settlement()
+    (tmp_path / "settlements.jsonl").write_text("garbage\n" + record.to_json() + "\n")
+
+    with Spool(tmp_path) as spool:
+        assert drain(spool) == [record]
+    assert (tmp_path / "rejected.jsonl").read_text() == "garbage\n"
+
+
+def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path, make_settlement):
+    record = make_settlement()
+    with Spool(tmp_path, max_bytes=len(record.to_json().encode()) + 1) as spool:
+        spool.append(record)
+
+        with pytest.raises(SpoolFull):
+            spool.append(record)
+        assert drain(spool) == [record]
+
+
+def test_a_directory_has_one_user_at_a_time(tmp_path):
+    with Spool(tmp_path), pytest.raises(SpoolInUse, match="another process"):
+        Spool(tmp_path)
+    Spool(tmp_path).close()
