@@ -1,0 +1,1 @@
+"""The worker process: an engine that thinks within a budget, served over gRPC."""
