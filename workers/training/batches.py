@@ -39,23 +39,23 @@ class WindowSampler:
     def batch(self, step: int, progress: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return inputs and targets, both int64 (rows, window).
 
-        `progress` in 0..1 sets the share of drill rows.
+        `progress` in 0..1 sets the share of drill rows and the mixture of traces.
         """
         rng = Random(f"{self._seed}:{step}")
         drill = LAST_DRILL_SHARE + (FIRST_DRILL_SHARE - LAST_DRILL_SHARE) * max(
             0.0, 1 - 2 * progress
         )
-        rows = [self._row(rng, drill) for _ in range(self._rows)]
+        rows = [self._row(rng, drill, progress) for _ in range(self._rows)]
         inputs, targets = zip(*rows, strict=True)
         return torch.tensor(inputs), torch.tensor(targets)
 
-    def _row(self, rng: Random, drill_share: float) -> tuple[list[int], list[int]]:
+    def _row(self, rng: Random, drill_share: float, progress: float) -> tuple[list[int], list[int]]:
         if rng.random() < drill_share:
             return self._shift(self._drill_ids(rng), 0)
-        ids = encode_trace(rng, self._tokenizer, random_trace(rng))
+        ids = encode_trace(rng, self._tokenizer, random_trace(rng, progress))
         offset = rng.randrange(len(ids)) if rng.random() < 0.5 else 0
         while len(ids) < offset + self._window + 1:
-            ids += encode_trace(rng, self._tokenizer, random_trace(rng))
+            ids += encode_trace(rng, self._tokenizer, random_trace(rng, progress))
         return self._shift(ids, offset)
 
     def _drill_ids(self, rng: Random) -> list[int]:

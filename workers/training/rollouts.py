@@ -49,9 +49,7 @@ class RolloutRunner:
         torch.set_num_threads(threads)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir)
         eos, think, end = self.tokenizer.convert_tokens_to_ids([EOS, THINK, END_THINK])
-        tokens = SpecialTokens(
-            eos_ids=frozenset({eos}), think_open_id=think, think_close_id=end
-        )
+        tokens = SpecialTokens(eos_ids=frozenset({eos}), think_open_id=think, think_close_id=end)
         self._engine = LLMEngine(EngineConfig(model_dir=model_dir, max_running=batch), tokens)
         self._batch = batch
         self._temperature = temperature

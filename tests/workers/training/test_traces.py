@@ -63,7 +63,7 @@ def test_lines_cut_short_are_not_read_as_steps():
 def test_cut_traces_still_end_with_an_answer(tokenizer):
     rng = Random(5)
     for _ in range(200):
-        ids = traces.encode_trace(rng, tokenizer, traces.random_trace(rng))
+        ids = traces.encode_trace(rng, tokenizer, traces.random_trace(rng, 0.5))
         text = tokenizer.decode(ids, skip_special_tokens=False)
 
         assert text.startswith(BOS)
