@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ponder.parent_death import die_with_parent
+from ponder.parent_death import dying_with_parent
 
 _SERVERS_ON_PATH = ("valkey-server", "redis-server")
 _CONNECT_TIMEOUT_S = 1.0
@@ -102,11 +102,10 @@ class EmbeddedRedis:
         for name, value in options.items():
             command += [f"--{name}", value]
         return subprocess.Popen(
-            command,
+            dying_with_parent(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_parent(),
             # Ctrl-C in the terminal reaches us, and we stop the server last.
             start_new_session=True,
         )

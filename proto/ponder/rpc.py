@@ -174,7 +174,12 @@ def open_channel(
 
 def channel_options() -> Options:
     """For the client's side."""
-    return (*_common_options(), ("grpc.http2.max_pings_without_data", 0))
+    return (
+        *_common_options(),
+        ("grpc.http2.max_pings_without_data", 0),
+        # An http_proxy variable would else send even calls to this machine through the proxy.
+        ("grpc.enable_http_proxy", 0),
+    )
 
 
 def server_options() -> Options:

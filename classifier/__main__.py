@@ -1,0 +1,221 @@
+"""python -m classifier train|evaluate|show: learn from traces how much thinking a prompt needs."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from tqdm import tqdm
+
+from classifier.dataset import Dataset, Outcome
+from classifier.errors import ClassifierError, DatasetError, ExportError
+from classifier.evaluate import Evaluation, evaluate
+from classifier.export import check_parity, export
+from classifier.predictor import DifficultyClassifier
+from classifier.readers import models_in, read_json_lines, read_ledger
+from classifier.report import bin_table, card, comparison_table, slice_table, to_json
+from classifier.survival import (
+    TIER_BUDGETS,
+    Floats,
+    median_need,
+    smallest_sufficient_tier,
+    survival_of,
+)
+from classifier.train import train, train_controls
+from ponder.bins import NEED_BIN_EDGES
+from ponder.ledger import Ledger, LedgerUnavailable
+
+REFERENCE: Final = Path(__file__).resolve().parent / "reference" / "difficulty.onnx"
+
+_TRAIN_HELP: Final = """\
+Trains on the traces of one reasoning model and writes one ONNX file, and beside it a Markdown card
+with the evaluation. 60 % of the prompts train, 15 % choose the regularisation, 25 % judge; which
+prompt goes where depends on the prompt alone. Nothing is written unless the graph computes what
+scikit-learn computes on at least 1,000 rows held out, so give it 3,000 traces or more.
+
+  python -m workers.training.collect --model DIR --out traces.jsonl
+  python -m classifier train --traces traces.jsonl --out classifier/reference/difficulty.onnx
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, or 1 after one line on standard error that says what to do."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ClassifierError, DatasetError, ExportError, LedgerUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m classifier", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="train|evaluate|show")
+    raw = argparse.RawDescriptionHelpFormatter
+
+    command = commands.add_parser(
+        "train", help="traces -> ONNX file", description=_TRAIN_HELP, formatter_class=raw
+    )
+    _add_sources(command)
+    command.add_argument("--out", type=Path, default=REFERENCE, help="default: the shipped file")
+    command.set_defaults(run=_train)
+
+    text = "Judges a classifier, beside three controls, on the test prompts of the traces."
+    command = commands.add_parser("evaluate", help="judge a file by traces", description=text)
+    _add_sources(command)
+    _add_classifier(command)
+    command.set_defaults(run=_evaluate)
+
+    text = "Shows what a classifier was made from and, for every prompt given, what it predicts."
+    command = commands.add_parser("show", help="predict for a prompt", description=text)
+    _add_classifier(command)
+    command.add_argument("prompts", nargs="*", metavar="PROMPT")
+    command.add_argument("--json", action="store_true", help="JSON on standard output")
+    command.set_defaults(run=_show)
+    return parser
+
+
+def _add_sources(command: argparse.ArgumentParser) -> None:
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--traces", type=Path, nargs="+", metavar="FILE", help="JSON lines")
+    source.add_argument("--redis", metavar="URL", help="the ledger's traces; needs --model")
+    command.add_argument("--model", help="reasoning model; default: the only one in the files")
+    command.add_argument("--json", action="store_true", help="JSON on standard output")
+
+
+def _add_classifier(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--classifier",
+        type=Path,
+        default=REFERENCE,
+        metavar="FILE",
+        help="default: the shipped one",
+    )
+
+
+def _train(options: argparse.Namespace) -> None:
+    name, data = _read(options)
+    model = train(data, _report)
+    serialized = export(model, name, len(data.split("train")))
+    held_out = data.rows(data.splits != "train")
+    parity = check_parity(serialized, model, held_out.features)
+    hazards = model.hazards(data.split("test").features)
+    evaluations = _beside_controls(hazards, data, model.regularisation)
+    _write(options.out, serialized)
+    served = DifficultyClassifier.load(options.out)
+    text = card(served.version, served.metadata, evaluations, parity)
+    _write(options.out.with_suffix(".md"), text.encode())
+    _report(f"wrote {options.out} (version {served.version}) and its card")
+    _print(options, {"version": served.version, "parity": parity, **to_json(evaluations)}, text)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    served = DifficultyClassifier.load(options.classifier)
+    options.model = options.model or served.model
+    _, data = _read(options)
+    rows = data.split("test").features
+    hazards = np.stack([served.predict_vector(row) for row in tqdm(rows, disable=None)])
+    evaluations = _beside_controls(hazards, data, served.metadata.regularisation)
+    text = f"{comparison_table(evaluations)}\n\n{slice_table(evaluations['classifier'])}"
+    _print(options, {"version": served.version, **to_json(evaluations)}, text)
+
+
+def _beside_controls(
+    hazards: Floats, data: Dataset, regularisation: float
+) -> dict[str, Evaluation]:
+    test = data.split("test")
+    controls = train_controls(data, regularisation, _report)
+    return {
+        "classifier": evaluate(hazards, test),
+        **{name: evaluate(c.hazards(test.features), test) for name, c in controls.items()},
+    }
+
+
+def _show(options: argparse.Namespace) -> None:
+    served = DifficultyClassifier.load(options.classifier)
+    predictions = [_prediction(served, prompt) for prompt in options.prompts]
+    head = f"version {served.version}, for {served.model}\n\n{bin_table(served.metadata)}"
+    texts = [_describe(prediction) for prediction in predictions]
+    record = {"version": served.version, "model": served.model, "predictions": predictions}
+    _print(options, record, "\n".join([head, *texts]))
+
+
+def _prediction(served: DifficultyClassifier, prompt: str) -> dict[str, Any]:
+    survival = survival_of(served.predict(prompt)[np.newaxis])
+    median = float(median_need(survival)[0])
+    return {
+        "prompt": prompt,
+        "tier": list(TIER_BUDGETS)[int(smallest_sufficient_tier(survival)[0])],
+        "median_tokens": round(min(median, NEED_BIN_EDGES[-1])),
+        "survival": dict(zip(NEED_BIN_EDGES, survival[0].round(4).tolist(), strict=True)),
+    }
+
+
+def _describe(prediction: dict[str, Any]) -> str:
+    curve = "  ".join(f">{edge} {share:.0%}" for edge, share in prediction["survival"].items())
+    tier, median = prediction["tier"], prediction["median_tokens"]
+    return f"\n{prediction['prompt']}\n  tier {tier}, median {median} tokens\n  need {curve}"
+
+
+def _read(options: argparse.Namespace) -> tuple[str, Dataset]:
+    if options.redis:
+        if not options.model:
+            raise DatasetError("--model is missing: name the reasoning model to read from Redis")
+        outcomes = asyncio.run(_read_redis(options.redis, options.model))
+        return options.model, Dataset.of(outcomes)
+    model = options.model or _only_model(options.traces)
+    return model, Dataset.of(_read_files(options.traces, model))
+
+
+def _read_files(paths: Sequence[Path], model: str) -> Iterator[Outcome]:
+    for path in paths:
+        yield from tqdm(read_json_lines(path, model), desc=path.name, unit=" traces", disable=None)
+
+
+async def _read_redis(url: str, model: str) -> list[Outcome]:
+    try:
+        ledger = Ledger.from_url(url)
+    except ValueError as error:
+        raise DatasetError(f"--redis {url!r}: {error}") from error
+    try:
+        found = [outcome async for outcome in read_ledger(ledger, model)]
+        usable = [outcome for outcome in found if outcome is not None]
+        _report(f"{len(found)} traces of {model} in Redis, {len(usable)} of them usable")
+        return usable
+    finally:
+        await ledger.close()
+
+
+def _only_model(paths: Sequence[Path]) -> str:
+    models = models_in(paths)
+    if len(models) != 1:
+        raise DatasetError(f"the traces are of models {models}: choose one with --model")
+    return models[0]
+
+
+def _write(path: Path, contents: bytes) -> None:
+    """Whole or not at all: a router may be loading the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(contents)
+    partial.replace(path)
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print(options: argparse.Namespace, record: dict[str, Any], text: str) -> None:
+    print(json.dumps(record, indent=2) if options.json else text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The hazard model: for each bin of the need, will a request that reached it stop in it?
+
+One logistic regression per bin, fitted on the rows at risk there (continuation ratio). Trained by
+scikit-learn; export.py turns it into the graph that is served.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from classifier.dataset import Dataset
+from classifier.features import NUM_FEATURES, NUM_LEXICAL
+from classifier.metadata import BinFit
+from ponder.bins import NUM_NEED_BINS
+
+MAX_DEVIATIONS: Final = 4.0
+"""Lexical features are clipped this far from their mean: a strange prompt must not run off."""
+
+MIN_OUTCOMES: Final = 20
+"""Events, and survivors, that a bin needs for a regression; with fewer its hazard is one number."""
+
+Report = Callable[[str], None]
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Centre and spread of each feature (NUM_FEATURES,). The hashed ones have a scale already."""
+
+    center: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, features: NDArray[np.float32]) -> Self:
+        """From the lexical columns of the training rows; one that never varies is only centred."""
+        center = np.zeros(NUM_FEATURES, dtype=np.float32)
+        spread = np.ones(NUM_FEATURES, dtype=np.float32)
+        lexical = features[:, :NUM_LEXICAL].astype(np.float64)
+        center[:NUM_LEXICAL] = lexical.mean(axis=0)
+        deviations = lexical.std(axis=0)
+        spread[:NUM_LEXICAL] = np.where(deviations > 1e-6, deviations, 1.0)
+        return cls(center, spread)
+
+    def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same float32 operations as the exported graph."""
+        scaled = (features - self.center) / self.spread
+        clipped: NDArray[np.float32] = np.clip(scaled, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+        return clipped
+
+
+@dataclass(frozen=True, slots=True)
+class HazardModel:
+    """A regression, or a constant hazard, per bin; `columns` are the features they look at."""
+
+    scaling: Scaling
+    columns: NDArray[np.int64]
+    bins: tuple[Any, ...]  # LogisticRegression | float
+    fits: tuple[BinFit, ...]
+    regularisation: float
+
+    def hazards(self, features: NDArray[np.float32]) -> Floats:
+        """Hazards (num_rows, NUM_NEED_BINS) as scikit-learn computes them."""
+        scaled = self.scaling.apply(features)[:, self.columns]
+        return np.stack([_hazard(model, scaled) for model in self.bins], axis=1)
+
+    def parameters(self) -> tuple[Floats, Floats]:
+        """Weights (NUM_FEATURES, NUM_NEED_BINS) and intercepts (NUM_NEED_BINS,) of the logits."""
+        weights = np.zeros((NUM_FEATURES, NUM_NEED_BINS))
+        intercepts = np.zeros(NUM_NEED_BINS)
+        for index, model in enumerate(self.bins):
+            if isinstance(model, float):
+                intercepts[index] = np.log(model / (1.0 - model))
+            else:
+                weights[self.columns, index] = model.coef_[0]
+                intercepts[index] = model.intercept_[0]
+        return weights, intercepts
+
+
+def fit(
+    data: Dataset, *, regularisation: float, columns: NDArray[np.int64] | None = None
+) -> HazardModel:
+    """Fit every bin. `regularisation` is scikit-learn's C: smaller means a flatter model.
+
+    Columns that never vary in the data are left out; with none left, every hazard is a constant.
+    """
+    scaling = Scaling.of(data.features)
+    scaled = scaling.apply(data.features)
+    candidates = np.arange(NUM_FEATURES) if columns is None else columns
+    used = candidates[np.ptp(scaled[:, candidates], axis=0) > 0]
+    scaled = scaled[:, used]
+    models = [_fit_bin(data, scaled, index, regularisation) for index in range(NUM_NEED_BINS)]
+    return HazardModel(
+        scaling=scaling,
+        columns=used,
+        bins=tuple(models),
+        fits=tuple(_describe(data, index, model) for index, model in enumerate(models)),
+        regularisation=regularisation,
+    )
+
+
+def _fit_bin(
+    data: Dataset, scaled: NDArray[np.float32], index: int, regularisation: float
+) -> LogisticRegression | float:
+    at_risk = data.at_risk[:, index]
+    outcomes = data.events[at_risk, index]
+    events = int(outcomes.sum())
+    if min(events, len(outcomes) - events) < MIN_OUTCOMES or scaled.shape[1] == 0:
+        return _constant_hazard(data, events, len(outcomes))
+    model = LogisticRegression(C=regularisation, max_iter=5000)
+    return model.fit(scaled[at_risk].astype(np.float64), outcomes.astype(np.int64))
+
+
+def _constant_hazard(data: Dataset, events: int, at_risk: int) -> float:
+    """The share of events, drawn towards the mean hazard of all bins by the weight of one row.
+
+    A bin nobody was at risk in so gets the mean hazard: a guess, and BinFit says so.
+    """
+    mean = (data.events.sum() + 0.5) / (data.at_risk.sum() + 1.0)
+    return float((events + mean) / (at_risk + 1.0))
+
+
+def _describe(data: Dataset, index: int, model: LogisticRegression | float) -> BinFit:
+    return BinFit(
+        events=int(data.events[:, index].sum()),
+        at_risk=int(data.at_risk[:, index].sum()),
+        fitted=not isinstance(model, float),
+    )
+
+
+def _hazard(model: LogisticRegression | float, scaled: NDArray[np.float32]) -> Floats:
+    if isinstance(model, float):
+        return np.full(len(scaled), model)
+    probabilities: Floats = model.predict_proba(scaled.astype(np.float64))[:, 1]
+    return probabilities

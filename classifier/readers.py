@@ -1,0 +1,119 @@
+"""Where traces come from: JSON lines of a collector, or the trace stream of the ledger."""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from classifier.dataset import Outcome
+from classifier.errors import DatasetError
+from classifier.features import FEATURE_VERSION, encode
+from ponder.ledger import Ledger
+from ponder.settlement import Settlement
+from ponder.v1 import budget_pb2
+from ponder.v1.budget_pb2 import ThinkingStop
+
+_COUNTS = ("thinking_tokens", "budget_tokens")
+
+
+def read_json_lines(path: Path, model: str) -> Iterator[Outcome]:
+    """The outcomes of one model. A record holds
+
+        {"prompt": str, "model": str, "thinking_tokens": int, "budget_tokens": int,
+         "stop": "THINKING_STOP_FINISHED", "family": str}
+
+    or "features" (the ids) in place of "prompt"; family and other fields are optional.
+    Raises DatasetError naming file, line, field and remedy.
+    """
+    for place, record in _records(path):
+        if record["model"] == model:
+            yield _outcome(record, place)
+
+
+async def read_ledger(ledger: Ledger, model: str) -> AsyncIterator[Outcome | None]:
+    """The outcomes of one model, None for each trace that nothing can be learned from.
+
+    Raises LedgerUnavailable.
+    """
+    async for _, settlement in ledger.read_traces(model):
+        yield outcome_of(settlement)
+
+
+def outcome_of(settlement: Settlement) -> Outcome | None:
+    """None without a stop, and when the features are of another version and no prompt was kept."""
+    ids = settlement.features
+    if settlement.prompt is not None:
+        ids = tuple(encode(settlement.prompt).tolist())
+    stopped = settlement.stop != budget_pb2.THINKING_STOP_UNSPECIFIED
+    if not stopped or ids[:1] != (FEATURE_VERSION,):
+        return None
+    return Outcome(
+        ids=ids,
+        thinking_tokens=settlement.usage.thinking_tokens,
+        budget_tokens=settlement.budget_tokens,
+        stop=settlement.stop,
+        family="",
+    )
+
+
+def models_in(paths: Sequence[Path]) -> list[str]:
+    """The models that the files hold traces of, sorted."""
+    return sorted({record["model"] for path in paths for _, record in _records(path)})
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each record with the place it stands in."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                place = f"{path}:{number}"
+                yield place, _parse(line, place)
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not UTF-8: {error}") from error
+
+
+def _parse(line: str, place: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise DatasetError(f"{place}: not JSON ({error}): remove the line") from error
+    if not isinstance(record, dict) or not isinstance(record.get("model"), str):
+        raise DatasetError(f"{place}: model is missing: every record names the reasoning model")
+    return record
+
+
+def _outcome(record: dict[str, Any], place: str) -> Outcome:
+    thinking_tokens, budget_tokens = (_count(record, name, place) for name in _COUNTS)
+    return Outcome(
+        ids=_ids(record, place),
+        thinking_tokens=thinking_tokens,
+        budget_tokens=budget_tokens,
+        stop=_stop(record, place),
+        family=str(record.get("family", "")),
+    )
+
+
+def _count(record: dict[str, Any], name: str, place: str) -> int:
+    value = record.get(name)
+    if type(value) is not int or value < 0:
+        raise DatasetError(f"{place}: {name} is {value!r}, must be an integer of 0 or more")
+    return value
+
+
+def _stop(record: dict[str, Any], place: str) -> ThinkingStop.ValueType:
+    name = record.get("stop")
+    known = [key for key in ThinkingStop.keys() if key != "THINKING_STOP_UNSPECIFIED"]  # noqa: SIM118  not a dict
+    if name not in known:
+        raise DatasetError(f"{place}: stop is {name!r}, must be one of {', '.join(known)}")
+    return ThinkingStop.Value(name)
+
+
+def _ids(record: dict[str, Any], place: str) -> tuple[int, ...]:
+    if isinstance(record.get("prompt"), str):
+        return tuple(encode(record["prompt"]).tolist())
+    ids = record.get("features")
+    if not isinstance(ids, list) or not all(type(value) is int for value in ids):
+        raise DatasetError(f"{place}: neither prompt (text) nor features (list of ids) is given")
+    return tuple(ids)

@@ -1,0 +1,91 @@
+"""The commands, from a file of traces to a served classifier, and what they say when it fails."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from classifier.__main__ import main
+from classifier.predictor import DifficultyClassifier
+from ponder.v1.budget_pb2 import ThinkingStop
+from tests.classifier.oracle import Question
+
+
+@pytest.fixture(scope="module")
+def traces(questions: list[Question], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("traces") / "traces.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for question in questions:
+            outcome = question.outcome()
+            record = {
+                "prompt": question.prompt,
+                "model": "oracle",
+                "thinking_tokens": outcome.thinking_tokens,
+                "budget_tokens": outcome.budget_tokens,
+                "stop": ThinkingStop.Name(outcome.stop),
+                "family": question.family,
+            }
+            print(json.dumps(record), file=file)
+    return path
+
+
+def test_training_writes_a_file_that_serves_and_its_card(traces, tmp_path, capsys):
+    out = tmp_path / "new" / "difficulty.onnx"
+
+    assert main(["train", "--traces", str(traces), "--out", str(out), "--json"]) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    served = DifficultyClassifier.load(out)
+    assert report["version"] == served.version
+    assert report["parity"] <= 1e-5
+    assert report["classifier"]["tau"] > report["length only"]["tau"]
+    assert served.version in out.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_evaluate_judges_a_file_beside_the_controls(traces, classifier_path, capsys):
+    arguments = ["--classifier", str(classifier_path), "--traces", str(traces), "--json"]
+
+    assert main(["evaluate", *arguments]) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    assert {"classifier", "constant", "length only", "shuffled labels"} < set(report)
+
+
+def test_show_predicts_more_for_the_harder_prompt(classifier_path, capsys):
+    prompts = ["What is 2 + 2?", "Reach 47 using each of 3, 5, 6, 8, 9 and 11 once."]
+
+    assert main(["show", "--classifier", str(classifier_path), "--json", *prompts]) == 0
+
+    easy, hard = json.loads(capsys.readouterr().out)["predictions"]
+    assert easy["tier"] == "simple"
+    assert hard["median_tokens"] > 10 * easy["median_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--traces", "missing.jsonl"], "missing.jsonl: No such file"),
+        (["train", "--redis", "redis://x"], "--model is missing"),
+        (["train", "--redis", "nonsense", "--model", "m"], "--redis 'nonsense'"),
+        (["train", "--redis", "unix:///no/redis.sock", "--model", "m"], "ConnectionError"),
+        (["show", "--classifier", "missing.onnx"], "missing.onnx: No such file"),
+    ],
+    ids=["file", "model", "url", "unreachable", "classifier"],
+)
+def test_failure_is_one_line_and_a_status(arguments, message, capsys):
+    assert main(arguments) == 1
+
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_too_few_traces_are_refused_and_nothing_is_written(traces, tmp_path, capsys):
+    few, out = tmp_path / "few.jsonl", tmp_path / "difficulty.onnx"
+    with traces.open(encoding="utf-8") as lines:
+        few.write_text("".join(next(lines) for _ in range(1000)), encoding="utf-8")
+
+    assert main(["train", "--traces", str(few), "--out", str(out)]) == 1
+
+    assert "collect more traces" in capsys.readouterr().err
+    assert not out.exists()
