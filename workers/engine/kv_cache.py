@@ -1,0 +1,93 @@
+"""The tensors of the paged KV cache, and where a step reads and writes them.
+
+One tensor per layer, (2, pages, kv_heads, page_size, head_dim): keys, then values. A page of
+one head is contiguous, so that a batch is gathered by one index_select.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from workers.engine.models.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """The cached keys that a step's queries see, for the layers of one window.
+
+    `gather`: (2 * rows * kv_heads * pages,) int32, heads of pages to read.
+    `bias`: (rows, 1, 1 or group_size * queries, keys), 0 where a query sees a key, else -inf.
+    """
+
+    gather: Tensor
+    bias: Tensor
+
+
+class PagedKvCache:
+    """Keys and values of all layers."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        num_pages: int,
+        page_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.page_size = page_size
+        self.dtype = dtype
+        self._num_pages = num_pages
+        self._num_kv_heads = spec.num_kv_heads
+        self._head_dim = spec.head_dim
+        shape = (2 * num_pages * spec.num_kv_heads, page_size * spec.head_dim)
+        self._pages = [
+            torch.zeros(shape, dtype=dtype, device=device) for _ in range(spec.num_layers)
+        ]
+        self._tokens = [pages.view(-1, spec.head_dim) for pages in self._pages]
+        self._gathered = self._pages[0].new_empty(0)
+
+    @staticmethod
+    def bytes_per_page(spec: ModelSpec, page_size: int, dtype: torch.dtype) -> int:
+        """Bytes of one page over all layers, keys and values."""
+        per_token = 2 * spec.num_layers * spec.num_kv_heads * spec.head_dim * dtype.itemsize
+        return per_token * page_size
+
+    def page_heads(self, pages: Tensor) -> Tensor:
+        """Gather index of `pages` (rows, pages): keys, then values, by row, head and page."""
+        heads = torch.arange(self._num_kv_heads, dtype=torch.int32, device=pages.device)
+        keys = pages[:, None, :] * self._num_kv_heads + heads[:, None]
+        return torch.stack((keys, keys + self._num_pages * self._num_kv_heads)).flatten()
+
+    def token_rows(self, pages: Tensor, offsets: Tensor) -> Tensor:
+        """Write index of tokens at `offsets` in `pages`: by token, then keys and values, head."""
+        heads = torch.arange(self._num_kv_heads, device=pages.device)
+        keys = (pages[:, None] * self._num_kv_heads + heads) * self.page_size + offsets[:, None]
+        values = keys + self._num_pages * self._num_kv_heads * self.page_size
+        return torch.cat((keys, values), 1).flatten()
+
+    def store(self, layer: int, rows: Tensor, keys_values: Tensor) -> None:
+        """Write `keys_values` (tokens, 2 * kv_heads, head_dim) at `token_rows`."""
+        self._tokens[layer].index_copy_(0, rows, keys_values.reshape(-1, self._head_dim))
+
+    def gather(self, layer: int, view: KeyView, num_rows: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of a view, each (rows, kv_heads, keys, head_dim).
+
+        They are valid until the next call: all layers share one buffer, because fresh memory for
+        megabytes that live for microseconds costs more in page faults than the copy itself.
+        """
+        pages = self._pages[layer]
+        size = len(view.gather) * pages.shape[1]
+        if self._gathered.numel() < size:
+            self._gathered = pages.new_empty(size)
+        found = self._gathered[:size].view(-1, pages.shape[1])
+        torch.index_select(pages, 0, view.gather, out=found)
+        shape = (2, num_rows, self._num_kv_heads, -1, self._head_dim)
+        keys, values = found.view(shape).unbind(0)
+        return keys, values
+
+    def copy_page(self, source: int, destination: int) -> None:
+        """Copy one page of every layer, for a fork's partial page."""
+        for pages in self._pages:
+            by_page = pages.view(2, self._num_pages, -1)
+            by_page[:, destination] = by_page[:, source]

@@ -1,0 +1,69 @@
+"""What the engine measures about itself, as moving averages over recent steps."""
+
+from dataclasses import dataclass
+
+from workers.engine.request import EngineOutput
+from workers.engine.scheduler import StepPlan
+
+_HALF_LIFE_S = 5.0  # of busy time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """A snapshot. Rates and times are 0 until there is something to measure."""
+
+    running: int
+    waiting: int
+    pages_free: int
+    pages_total: int
+    preemptions: int
+    tokens_per_s: float  # sampled tokens over busy time, all requests together
+    time_per_output_token_s: float  # of one request
+    time_to_first_token_s: float
+    sampled_tokens: int
+    busy_s: float
+    finished: int
+
+
+class EngineMetrics:
+    """Written by the engine's thread after each step; reading is safe from any thread."""
+
+    def __init__(self) -> None:
+        self.sampled_tokens = 0
+        self.busy_s = 0.0
+        self.finished = 0
+        self.time_to_first_token_s = 0.0
+        self._recent_tokens = 0.0
+        self._recent_s = 0.0
+        self._recent_decode_steps = 0.0
+        self._recent_decode_s = 0.0
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self._recent_tokens / self._recent_s if self._recent_s else 0.0
+
+    @property
+    def time_per_output_token_s(self) -> float:
+        steps = self._recent_decode_steps
+        return self._recent_decode_s / steps if steps else 0.0
+
+    def record_step(self, plan: StepPlan, duration_s: float) -> None:
+        """Book the tokens and the time of one step."""
+        num_sampled = len(plan.sampled)
+        self.sampled_tokens += num_sampled
+        self.busy_s += duration_s
+        decay = 0.5 ** (duration_s / _HALF_LIFE_S)
+        self._recent_tokens = self._recent_tokens * decay + num_sampled
+        self._recent_s = self._recent_s * decay + duration_s
+        if plan.decode:
+            self._recent_decode_steps = self._recent_decode_steps * decay + 1
+            self._recent_decode_s = self._recent_decode_s * decay + duration_s
+
+    def record_outputs(self, outputs: list[EngineOutput]) -> None:
+        """Book the requests that ended."""
+        for output in outputs:
+            if output.finished is not None:
+                self.finished += 1
+                sample = output.finished.first_token_s
+                weight = 1.0 if self.finished == 1 else 0.1
+                self.time_to_first_token_s += weight * (sample - self.time_to_first_token_s)

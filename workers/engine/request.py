@@ -1,0 +1,85 @@
+"""What goes into the engine and what comes out of it: plain messages, in token ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ThinkingStop(StrEnum):
+    """Why the thinking ended."""
+
+    NONE = "none"  # the model, or the request, has no thinking
+    FINISHED = "finished"  # the model closed it
+    EXHAUSTED = "exhausted"  # the budget cut it
+    CANCELLED = "cancelled"  # the request was aborted while it thought
+
+
+class FinishReason(StrEnum):
+    """Why the request ended."""
+
+    STOP = "stop"  # the model ended its answer
+    LENGTH = "length"  # max_answer_tokens cut the answer
+    EXHAUSTED = "exhausted"  # the budget ended and the caller wanted no answer then
+    CANCELLED = "cancelled"  # aborted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRequest:
+    """One request: think within a budget, then answer.
+
+    `thinking_prefix_ids` are thinking tokens of an earlier segment; they count towards the
+    budget. When `prompt_opens_thinking` is false the engine feeds `<think>` itself, unless the
+    budget is 0. `temperature` 0 is greedy. The tokens depend on the request alone, never on
+    what else runs.
+    """
+
+    request_id: str
+    prompt_ids: Sequence[int]
+    thinking_prefix_ids: Sequence[int] = ()
+    thinking_budget: int
+    max_answer_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    answer_on_exhaustion: bool = True
+    prompt_opens_thinking: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a request spent.
+
+    `thinking_tokens` includes the prefix it resumed from and excludes the markers;
+    `forced_tokens` were fed by the engine (wrap-up and markers); the end-of-sequence token is
+    not an answer token. `engine_seconds` is its share of the busy time of the steps it was in.
+    """
+
+    prompt_tokens: int
+    thinking_tokens: int
+    forced_tokens: int
+    probe_tokens: int = 0
+    answer_tokens: int
+    engine_seconds: float
+    peak_kv_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """How a request ended. `queue_s` and `first_token_s` count from its arrival."""
+
+    stop: ThinkingStop
+    reason: FinishReason
+    usage: Usage
+    queue_s: float
+    first_token_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOutput:
+    """The tokens a request gained since its last output; `logprobs` are those of `answer_ids`."""
+
+    request_id: str
+    thinking_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finished: Finished | None

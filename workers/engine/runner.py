@@ -1,0 +1,174 @@
+"""Turns a StepPlan into tensors, runs the decoder and samples. The only user of the device.
+
+Decode runs as one rectangle of one query per row; prefill chunks run as rectangles of chunks
+of similar length.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from workers.engine.blocks import SCRATCH_PAGE
+from workers.engine.kv_cache import KeyView, PagedKvCache
+from workers.engine.models.decoder import Decoder, TokenBatch
+from workers.engine.sampler import Sampler, SamplingBatch
+from workers.engine.scheduler import Chunk, StepPlan
+from workers.engine.slots import SlotTable
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Token ids (rows, queries) of `slots`, from `starts` on; row i has `lengths[i]` tokens."""
+
+    slots: Ints
+    ids: Ints
+    starts: Ints
+    lengths: Ints
+
+
+class ModelRunner:
+    """Runs steps on one device."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        cache: PagedKvCache,
+        sampler: Sampler,
+        slots: SlotTable,
+        device: torch.device,
+    ) -> None:
+        self.decoder = decoder
+        self._cache = cache
+        self._sampler = sampler
+        self.slots = slots
+        self._device = device
+
+    @torch.inference_mode()
+    def run(self, plan: StepPlan) -> tuple[Ints, NDArray[np.float32]]:
+        """Compute a step; the sampled tokens and log-probabilities, as `plan.sampled`."""
+        states = [self._last_states(rectangle, last) for rectangle, last in self._pack(plan)]
+        if not plan.sampled:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        logits = self.decoder.logits(torch.cat(states))
+        tokens, logprobs = self._sampler.sample(logits, self._sampling(plan))
+        return tokens.cpu().numpy(), logprobs.cpu().numpy()
+
+    @torch.inference_mode()
+    def forward(self, rectangle: Rectangle) -> Tensor:
+        """Hidden states (rows, queries, hidden) of a rectangle; those of padding mean nothing."""
+        return self.decoder.forward(self._batch(rectangle))
+
+    def copy_page(self, source: int, destination: int) -> None:
+        """Copy one KV page, for the partial page of a fork."""
+        self._cache.copy_page(source, destination)
+
+    def _last_states(self, rectangle: Rectangle, sampled: Ints) -> Tensor:
+        """States of the last tokens of the rows in `sampled`, (rows, hidden)."""
+        states = self.forward(rectangle)
+        return states[self._to_device(sampled), self._to_device(rectangle.lengths[sampled] - 1)]
+
+    def _pack(self, plan: StepPlan) -> Iterator[tuple[Rectangle, Ints]]:
+        """Rectangles in plan order, each with the rows that sample."""
+        if plan.decode:
+            slots = plan.decode_slots
+            ones = np.ones_like(slots)
+            ids = self.slots.last_token[slots][:, None]
+            yield Rectangle(slots, ids, self.slots.position[slots], ones), np.arange(len(slots))
+        # Lengths that share their power of two: padding at most doubles the work.
+        for _, group in groupby(plan.chunks, key=lambda chunk: chunk.num_tokens.bit_length()):
+            chunks = list(group)
+            rows = [row for row, chunk in enumerate(chunks) if chunk.samples]
+            yield pack_chunks(chunks), np.array(rows, np.int64)
+
+    def _sampling(self, plan: StepPlan) -> SamplingBatch:
+        table, slots = self.slots, plan.sampled_slots
+        position = table.position[slots] + 1
+        for row, chunk in enumerate((c for c in plan.chunks if c.samples), len(plan.decode)):
+            position[row] = chunk.end
+        temperature, top_p = table.temperature[slots], table.top_p[slots]
+        return SamplingBatch(
+            temperature=self._to_device(temperature),
+            top_p=self._to_device(top_p),
+            seed=self._to_device(table.seed[slots]),
+            position=self._to_device(position),
+            ban=self._to_device(table.ban[slots]),
+            greedy=not temperature.any(),
+            nucleus=bool((top_p < 1).any()),
+        )
+
+    def _batch(self, rectangle: Rectangle) -> TokenBatch:
+        queries = rectangle.ids.shape[1]
+        # Padding repeats the last position, so that it sees keys: a softmax over none is NaN.
+        steps = np.minimum(np.arange(queries), rectangle.lengths[:, None] - 1)
+        positions = rectangle.starts[:, None] + steps
+        pages = self._pages_at(rectangle.slots, positions // self._cache.page_size)
+        pages[np.arange(queries) >= rectangle.lengths[:, None]] = SCRATCH_PAGE
+        write_rows = self._cache.token_rows(
+            self._to_device(pages.ravel().astype(np.int64)),
+            self._to_device((positions % self._cache.page_size).ravel()),
+        )
+        windows = set(self.decoder.spec.windows)
+        return TokenBatch(
+            ids=self._to_device(rectangle.ids),
+            positions=self._to_device(positions.ravel()),
+            write_rows=write_rows,
+            views={window: self._view(rectangle, positions, window) for window in windows},
+        )
+
+    def _view(self, rectangle: Rectangle, positions: Ints, window: int | None) -> KeyView:
+        """The pages from the first that a row's first query sees to the last it has."""
+        page_size = self._cache.page_size
+        starts = rectangle.starts
+        first = np.zeros_like(starts) if window is None else np.maximum(starts - window + 1, 0)
+        first_page = first // page_size
+        last_page = (starts + rectangle.lengths - 1) // page_size
+        columns = first_page[:, None] + np.arange((last_page - first_page).max() + 1)
+        gather = self._cache.page_heads(self._to_device(self._pages_at(rectangle.slots, columns)))
+        bias = self._bias(positions, first_page * page_size, columns.shape[1], window)
+        return KeyView(gather, bias)
+
+    def _bias(self, positions: Ints, first_key: Ints, num_pages: int, window: int | None) -> Tensor:
+        """0 where a query sees a key, -inf elsewhere."""
+        page_size, spec = self._cache.page_size, self.decoder.spec
+        keys = self._to_device(first_key)[:, None, None] + torch.arange(
+            num_pages * page_size, device=self._device
+        )
+        queries = self._to_device(positions)[:, :, None]
+        hidden = keys > queries
+        if window is not None:
+            hidden |= keys <= queries - window
+        bias = torch.zeros(hidden.shape, dtype=self._cache.dtype, device=self._device)
+        bias.masked_fill_(hidden, float("-inf"))
+        if positions.shape[1] == 1:  # the same for all query heads: broadcast
+            return bias[:, None]
+        return bias.repeat(1, spec.group_size, 1)[:, None]
+
+    def _pages_at(self, slots: Ints, columns: Ints) -> NDArray[np.int32]:
+        """Physical pages; columns past the table belong to padding and read its last one."""
+        table = self.slots.page_table
+        pages: NDArray[np.int32] = table[slots[:, None], np.minimum(columns, table.shape[1] - 1)]
+        return pages
+
+    def _to_device(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self._device, non_blocking=True)
+
+
+def pack_chunks(chunks: list[Chunk]) -> Rectangle:
+    """Pad chunks to the longest one."""
+    lengths = np.array([chunk.num_tokens for chunk in chunks], np.int64)
+    ids = np.zeros((len(chunks), lengths.max()), np.int64)
+    for row, chunk in enumerate(chunks):
+        ids[row, : chunk.num_tokens] = chunk.sequence.ids[chunk.start : chunk.end]
+    return Rectangle(
+        slots=np.array([chunk.sequence.slot for chunk in chunks], np.int64),
+        ids=ids,
+        starts=np.array([chunk.start for chunk in chunks], np.int64),
+        lengths=lengths,
+    )

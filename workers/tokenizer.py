@@ -1,0 +1,222 @@
+"""Text to token ids and back for one checkpoint: special ids, chat template, streaming text."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer as HfTokenizer
+
+from workers.engine import CheckpointError, InvalidRequest, SpecialTokens
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+REPLACEMENT = "\ufffd"  # what decoders write for the bytes of a broken character
+Message = Mapping[str, str]  # role, content
+
+
+class Tokenizer:
+    """tokenizer.json with what the configuration files beside it say."""
+
+    def __init__(self, model_dir: Path) -> None:
+        """Read the tokenizer; raises CheckpointError in one line."""
+        self._tokenizer = _load_tokenizer(model_dir / "tokenizer.json")
+        settings = _read_optional(model_dir / "tokenizer_config.json")
+        self.bos_id = self._id_of(_token_text(settings.get("bos_token")))
+        self.eos_ids = self._find_eos_ids(model_dir, settings)
+        self.think_open_id = self._id_of(THINK_OPEN)
+        self.think_close_id = self._id_of(THINK_CLOSE)
+        self._special_ids = self._find_special_ids()
+        self._template_variables = {
+            name: _token_text(settings.get(name)) or "" for name in ("bos_token", "eos_token")
+        }
+        self._template = _load_template(model_dir, settings)
+
+    @property
+    def can_think(self) -> bool:
+        """Whether <think> and </think> are tokens of this model."""
+        return self.think_open_id is not None and self.think_close_id is not None
+
+    @property
+    def has_chat_template(self) -> bool:
+        return self._template is not None
+
+    def special_tokens(self, wrap_up: str = "") -> SpecialTokens:
+        """What the engine needs; `wrap_up` is said before a forced </think>."""
+        return SpecialTokens(
+            eos_ids=self.eos_ids,
+            think_open_id=self.think_open_id if self.can_think else None,
+            think_close_id=self.think_close_id if self.can_think else None,
+            wrap_up_ids=tuple(self._encode(wrap_up)),
+        )
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """One question: through the chat template, or <bos>, text, <think> without one.
+
+        Raises:
+            InvalidRequest: the text contains a special token.
+        """
+        if self._template is not None:
+            return self.encode_chat([{"role": "user", "content": text}])
+        ids = self._encode_outside_text(text)
+        opening = [] if self.bos_id is None else [self.bos_id]
+        closing = [self.think_open_id] if self.can_think and self.think_open_id is not None else []
+        return [*opening, *ids, *closing]
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """Messages through the chat template, up to where the assistant begins.
+
+        Raises:
+            InvalidRequest: a message contains a special token, the template refuses the
+                messages, or the model has none.
+        """
+        if self._template is None:
+            raise InvalidRequest("messages: this model has no chat template; use prompt")
+        for message in messages:
+            self._encode_outside_text(message["content"])
+        try:
+            text = self._template.render(
+                messages=messages, add_generation_prompt=True, **self._template_variables
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            raise InvalidRequest(f"messages do not fit the chat template: {error}") from None
+        return self._encode(text)
+
+    def opens_thinking(self, prompt_ids: Sequence[int]) -> bool:
+        """Whether a prompt ends inside <think>: the last marker decides."""
+        for token in reversed(prompt_ids):
+            if token in (self.think_open_id, self.think_close_id):
+                return token == self.think_open_id
+        return False
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of `ids` without special tokens."""
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    def stream(self) -> "TextStream":
+        """Incremental decoding of one text."""
+        return TextStream(self)
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _encode_outside_text(self, text: str) -> list[int]:
+        """Ids of text from outside, which must not steer the model by its special tokens."""
+        ids = self._encode(text)
+        steering = self._special_ids.intersection(ids)
+        if steering:
+            token = self._tokenizer.id_to_token(min(steering))
+            raise InvalidRequest(f"prompt contains {token!r}, which the model reserves: remove it")
+        return ids
+
+    def _id_of(self, token: str | None) -> int | None:
+        if token is None:
+            return None
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
+    def _find_special_ids(self) -> frozenset[int]:
+        added = self._tokenizer.get_added_tokens_decoder()
+        special = {token_id for token_id, token in added.items() if token.special}
+        markers = {self.think_open_id, self.think_close_id}  # Qwen3 does not flag them as special
+        return frozenset(special | {marker for marker in markers if marker is not None})
+
+    def _find_eos_ids(self, model_dir: Path, settings: Mapping[str, Any]) -> frozenset[int]:
+        ids = {self._id_of(_token_text(settings.get("eos_token")))}
+        for name in ("generation_config.json", "config.json"):
+            found = _read_optional(model_dir / name).get("eos_token_id")
+            ids.update(found if isinstance(found, list) else [found])
+        return frozenset(token for token in ids if token is not None)
+
+
+class TextStream:
+    """Turns ids into text piece by piece and never emits half a character.
+
+    Decodes only the tokens since the last piece that ended in a whole character, together with
+    the piece before it, because a decoder may treat the first token of a text in its own way.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._num_context = 0  # leading ids whose text was emitted; kept as context
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether ids wait for the rest of a character."""
+        return len(self._ids) > self._num_context
+
+    def feed(self, ids: Iterable[int]) -> str:
+        """Add ids; returns the text that is complete now."""
+        self._ids.extend(ids)
+        text = self._new_text()
+        if not text or text.endswith(REPLACEMENT):
+            return ""
+        del self._ids[: self._num_context]
+        self._num_context = len(self._ids)
+        return text
+
+    def flush(self) -> str:
+        """The rest, a broken character included."""
+        text = self._new_text()
+        self._ids.clear()
+        self._num_context = 0
+        return text
+
+    def _new_text(self) -> str:
+        context = self._tokenizer.decode(self._ids[: self._num_context])
+        return self._tokenizer.decode(self._ids)[len(context) :]
+
+
+def _load_tokenizer(path: Path) -> HfTokenizer:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        return HfTokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
+        message = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: cannot be read as a tokenizer: {message}") from None
+
+
+def _load_template(model_dir: Path, settings: Mapping[str, Any]) -> Template | None:
+    """chat_template.jinja, or the chat_template of tokenizer_config.json."""
+    path = model_dir / "chat_template.jinja"
+    try:
+        source = path.read_text("utf-8") if path.is_file() else settings.get("chat_template")
+        return None if source is None else _template_environment().from_string(source)
+    except (TemplateError, TypeError, OSError, ValueError) as error:
+        raise CheckpointError(f"{model_dir}: the chat template is broken: {error}") from None
+
+
+def _template_environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = _refuse
+    return environment
+
+
+def _refuse(message: str) -> None:
+    """What templates call when they do not take the messages."""
+    raise TemplateError(message)
+
+
+def _token_text(token: object) -> str | None:
+    """A token in tokenizer_config.json: its text, or an object that holds it."""
+    if isinstance(token, dict):
+        token = token.get("content")
+    return token if isinstance(token, str) else None
+
+
+def _read_optional(path: Path) -> Mapping[str, Any]:
+    """A JSON object, empty when there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: must hold a JSON object")
+    return content
