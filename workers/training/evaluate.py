@@ -2,9 +2,10 @@
 
     python -m workers.training.evaluate --model DIR [--problems 500] [--json FILE] [--quick]
 
-Problems are of the test split; answers are scored by reasoning-gym's own scorer. Sampling is keyed
-on (seed, position), so the thinking at a small budget is the start of the thinking at a large one:
-each problem is thought about once, at the largest budget, and closed at each of the others.
+Problems are of the test split (choose settings on the validation split); answers are scored by
+reasoning-gym's own scorer. Sampling is keyed on (seed, position), so the thinking at a small budget
+is the start of the thinking at a large one: each problem is thought about once, at the largest
+budget, and closed at each of the others.
 """
 
 from __future__ import annotations
@@ -39,14 +40,15 @@ EASY_BUDGET = 50
 class Evaluator:
     """Runs the questions of one family after another."""
 
-    def __init__(self, runner: RolloutRunner, *, seed: int) -> None:
+    def __init__(self, runner: RolloutRunner, *, split: str, seed: int) -> None:
         self._runner = runner
+        self._split = split
         self._seed = seed
 
     def easy(self, family: str, count: int) -> FamilyResult:
         """Accuracy of an easy family at the simple tier's budget."""
         rng = Random(f"{self._seed}:{family}")
-        questions = [draw_easy(rng, "test", family) for _ in range(count)]
+        questions = [draw_easy(rng, self._split, family) for _ in range(count)]
         result = FamilyResult()
         for question, rollout in self._think(questions, EASY_BUDGET):
             right = question.is_right(self._runner.text(rollout.answer_ids))
@@ -57,7 +59,7 @@ class Evaluator:
     def countdown(self, size: int, count: int) -> FamilyResult:
         """Everything about Countdown problems of one size."""
         rng = Random(f"{self._seed}:countdown:{size}")
-        drawn = countdown.problems(rng, size, "test", count)
+        drawn = countdown.problems(rng, size, self._split, count)
         questions = [countdown_question(rng, problem) for problem in drawn]
         result = FamilyResult()
         full = list(self._think(questions, BUDGETS[-1]))
@@ -127,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
         temperature=options.temperature,
         threads=options.threads,
     )
-    evaluator = Evaluator(runner, seed=options.seed)
+    evaluator = Evaluator(runner, split=options.split, seed=options.seed)
     count = 40 if options.quick else options.problems
     started = time.monotonic()
     results: dict[str, FamilyResult] = {}
@@ -148,6 +150,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face directory")
     parser.add_argument("--problems", type=int, default=500, help="of each size and family")
+    parser.add_argument("--split", choices=countdown.SPLITS[1:], default="test")
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
