@@ -59,7 +59,7 @@ def export_model(
     model: Qwen3ForCausalLM, tokenizer: Tokenizer, directory: Path, recipe: dict[str, Any]
 ) -> None:
     """Write weights, configuration, tokenizer, chat template and training record."""
-    model.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]  # likewise
         do_sample=True,
         temperature=TEMPERATURE,
         bos_token_id=model.config.bos_token_id,
