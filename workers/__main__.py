@@ -1,0 +1,73 @@
+"""python -m workers: one worker process, configured by WORKER_* variables; --help lists them."""
+
+import argparse
+import asyncio
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from workers.config import WorkerConfig, variables
+from workers.errors import ConfigError, WorkerError
+from workers.telemetry import configure_logging
+
+_FAILED, _MISCONFIGURED, _INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status; an error is one line on standard error."""
+    _parser().parse_args(arguments)
+    try:
+        config = WorkerConfig.from_env(os.environ)
+    except ConfigError as error:
+        return _fail(error, _MISCONFIGURED)
+    configure_logging(config.log_level, config.log_format)
+    return _run(config)
+
+
+def _run(config: WorkerConfig) -> int:
+    # gRPC's core writes lines of its own; what it has to say arrives as statuses and exceptions.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Here, so that a wrong variable is not told seconds later: this imports torch.
+    from ponder.ledger import LedgerUnavailable
+    from ponder.rpc import BindError
+    from ponder.spool import SpoolInUse
+    from workers.engine import EngineError
+    from workers.process import run
+
+    try:
+        asyncio.run(run(config))
+    except LedgerUnavailable as error:
+        return _fail(f"WORKER_REDIS_URL: Redis does not answer: {error}", _FAILED)
+    except BindError as error:
+        return _fail(f"WORKER_LISTEN: {error}", _FAILED)
+    except SpoolInUse as error:
+        return _fail(f"WORKER_SPOOL_DIR: {error}", _FAILED)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except (WorkerError, EngineError, OSError, RuntimeError, ValueError) as error:
+        return _fail(error, _FAILED)
+    return 0
+
+
+def _fail(error: object, status: int) -> int:
+    print("python -m workers:", " ".join(str(error).split()), file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    rows = []
+    for variable in variables():
+        default = "must be set" if variable.default is None else f"default {variable.default!r}"
+        rows.append(f"{variable.name}  ({default})")
+        rows.append(textwrap.indent(variable.meaning, "    "))
+    return argparse.ArgumentParser(
+        prog="python -m workers",
+        description=__doc__,
+        epilog="\n".join(rows),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

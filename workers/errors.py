@@ -1,0 +1,22 @@
+"""Every error of the worker process around the engine.
+
+WorkerError
+  ConfigError      the environment does not describe a worker; the message names every variable
+  InvalidArgument  a request that no retry will save; the message names the field and the remedy
+"""
+
+
+class WorkerError(Exception):
+    """Anything the worker process refuses."""
+
+
+class ConfigError(WorkerError):
+    """The environment does not describe a worker; one line that names every bad variable."""
+
+
+class InvalidArgument(WorkerError):
+    """A field of a request is wrong. `problem` says what is wrong and what would be right."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field

@@ -1,0 +1,52 @@
+"""The worker's load, for routers that watch it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from ponder.v1 import worker_pb2
+from workers.engine import AsyncEngine, EngineConfig
+
+# The contract is once a second; the rest is for a busy event loop.
+_LONGEST_SILENCE_S = 0.8
+# Changes that follow each other faster than this are one report.
+_SHORTEST_GAP_S = 0.02
+
+
+class LoadFeed:
+    """Reports now, soon after each `notify`, and at least once a second. Any number of readers."""
+
+    def __init__(self, engine: AsyncEngine, config: EngineConfig, model: str) -> None:
+        self._engine = engine
+        self._max_running = config.max_running
+        self._model = model
+        self._changed = asyncio.Event()
+
+    def notify(self) -> None:
+        """A request came, produced its first token, or ended."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def current(self) -> worker_pb2.Load:
+        """The load at this moment."""
+        load = self._engine.load()
+        return worker_pb2.Load(
+            running=load.running,
+            waiting=load.waiting,
+            free_kv_pages=load.pages_free,
+            total_kv_pages=load.pages_total,
+            tokens_per_second=load.tokens_per_s,
+            time_per_output_token_ms=load.time_per_output_token_s * 1e3,
+            max_running=self._max_running,
+            models=[self._model],
+        )
+
+    async def reports(self) -> AsyncIterator[worker_pb2.Load]:
+        """Never ends by itself."""
+        while True:
+            changed = self._changed
+            yield self.current()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LONGEST_SILENCE_S):
+                    await changed.wait()
+            await asyncio.sleep(_SHORTEST_GAP_S)

@@ -1,0 +1,180 @@
+"""The worker's life: connect, load, serve, drain. Called by __main__; picks the parts.
+
+Whatever can fail fast fails first: Redis, the spool and the port before the checkpoint.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import torch
+
+from ponder import rpc
+from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
+from ponder.settler import Settler
+from ponder.spool import Spool
+from ponder.v1 import worker_pb2_grpc
+from workers.accounts import Accounts
+from workers.config import WorkerConfig
+from workers.engine import AsyncEngine, EngineConfig, EngineRequest, EngineStopped, LLMEngine
+from workers.errors import ConfigError
+from workers.load import LoadFeed
+from workers.prompts import Prompts
+from workers.segment import Workshop
+from workers.segments import Segments
+from workers.service import ENDLESS_METHODS, SERVICE, WorkerService
+from workers.tokenizer import Tokenizer
+from workers.validation import Limits
+
+_ENGINE_CHECK_S = 0.1
+_CANCEL_AGAIN_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """The parts of a worker that is ready to be started."""
+
+    server: rpc.RpcServer
+    engine: AsyncEngine
+    segments: Segments
+    ledger: Ledger
+
+
+async def run(config: WorkerConfig) -> None:
+    """Serves until SIGTERM, then drains.
+
+    Raises ConfigError, LedgerUnavailable, SpoolInUse, OSError, BindError or CheckpointError when it
+    cannot start, EngineStopped when the engine dies.
+    """
+    async with open_worker(config) as worker:
+        await _serve(worker.server, worker.engine)
+
+
+@asynccontextmanager
+async def open_worker(config: WorkerConfig) -> AsyncIterator[Worker]:
+    """A worker whose server is bound but not started; closing it waits for every settlement."""
+    async with AsyncExitStack() as stack:
+        ledger = Ledger.from_url(config.redis_url, LedgerConfig(timeout_s=config.ledger_timeout_s))
+        stack.push_async_callback(ledger.close)
+        await ledger.ping()
+        settler = Settler(ledger, stack.enter_context(Spool(config.spool_dir)))
+        server = rpc.RpcServer(_server_config(config))
+        llm, tokenizer = await asyncio.to_thread(_load, config)
+        await stack.enter_async_context(_replaying(settler))
+        engine = await stack.enter_async_context(AsyncEngine(llm))
+        feed = LoadFeed(engine, llm.config, config.model)
+        accounts = Accounts(settler, config.name or f"{socket.gethostname()}:{server.port}")
+        segments = Segments(
+            Workshop(engine=engine, prompts=Prompts(tokenizer), accounts=accounts, feed=feed)
+        )
+        stack.push_async_callback(segments.wait_until_idle)
+        service = WorkerService(segments, feed, _limits(config, llm), lambda: server.gives_up_calls)
+        worker_pb2_grpc.add_WorkerServicer_to_server(service, server.grpc_server)
+        yield Worker(server=server, engine=engine, segments=segments, ledger=ledger)
+
+
+def _server_config(config: WorkerConfig) -> rpc.ServerConfig:
+    return rpc.ServerConfig(
+        address=config.listen,
+        services=(SERVICE,),
+        endless_methods=ENDLESS_METHODS,
+        reflection=config.reflection,
+        notice_s=config.notice_s,
+        grace_s=config.grace_s,
+    )
+
+
+def engine_config(config: WorkerConfig) -> EngineConfig:
+    """The engine's part of the configuration."""
+    return EngineConfig(
+        model_dir=config.model_dir,
+        device=config.device,
+        dtype=config.dtype,
+        page_size=config.page_size,
+        num_pages=config.kv_pages,
+        memory_fraction=config.memory_fraction,
+        max_running=config.max_running,
+        max_waiting=config.max_waiting,
+        max_model_len=config.max_model_len,
+        prefill_chunk_tokens=config.prefill_chunk_tokens,
+        thinking_stream_tokens=config.thinking_chunk_tokens,
+    )
+
+
+def _load(config: WorkerConfig) -> tuple[LLMEngine, Tokenizer]:
+    _check_device(config.device)
+    torch.set_num_threads(config.threads)
+    tokenizer = Tokenizer(config.model_dir)
+    tokens = tokenizer.special_tokens(config.wrap_up_text)
+    return LLMEngine(engine_config(config), tokens), tokenizer
+
+
+def _check_device(name: str) -> None:
+    try:
+        is_missing = torch.device(name).type == "cuda" and not torch.cuda.is_available()
+    except RuntimeError:
+        raise ConfigError(f"WORKER_DEVICE {name!r} is not a device of torch") from None
+    if is_missing:
+        raise ConfigError(f"WORKER_DEVICE is {name!r} but torch finds no CUDA device here")
+
+
+def _limits(config: WorkerConfig, llm: LLMEngine) -> Limits:
+    markers = (llm.tokens.think_open_id, llm.tokens.think_close_id)
+    return Limits(
+        model=config.model,
+        max_thinking_budget=config.thinking_budget_cap,
+        max_answer_tokens=config.max_answer_tokens,
+        max_prompt_bytes=config.max_prompt_bytes,
+        vocab_size=llm.spec.vocab_size,
+        marker_ids=frozenset(marker for marker in markers if marker is not None),
+    )
+
+
+@asynccontextmanager
+async def _replaying(settler: Settler) -> AsyncIterator[None]:
+    """Replays the spool in the background, and once more at the end; what is left stays on disk."""
+    task = asyncio.create_task(settler.run())
+    try:
+        yield
+    finally:
+        # wait_for, which redis-py uses, can swallow a cancellation before Python 3.12.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=_CANCEL_AGAIN_S)
+        with contextlib.suppress(LedgerUnavailable, OSError):
+            await settler.replay()
+
+
+async def _serve(server: rpc.RpcServer, engine: AsyncEngine) -> None:
+    """Serves until a signal, or until the engine dies: then the streams fail and it raises."""
+    serving = asyncio.create_task(rpc.serve(server, _warm_up(engine)))
+    watching = asyncio.create_task(_wait_for_end(engine))
+    try:
+        await asyncio.wait((serving, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            await server.drain()
+            serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        if watching.done():
+            raise EngineStopped("the engine has failed; see the log") from engine.failure
+    finally:
+        watching.cancel()
+
+
+async def _wait_for_end(engine: AsyncEngine) -> None:
+    # The engine tells its requests that it has ended, but there may be none.
+    while engine.is_running:  # noqa: ASYNC110 - no event to wait for
+        await asyncio.sleep(_ENGINE_CHECK_S)
+
+
+async def _warm_up(engine: AsyncEngine) -> None:
+    """One request of one token, so that the first caller does not pay for first-time work."""
+    request = EngineRequest(
+        request_id="warm-up", prompt_ids=(0,), thinking_budget=1, max_answer_tokens=1
+    )
+    async for _ in engine.submit(request):
+        pass

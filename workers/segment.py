@@ -1,0 +1,176 @@
+"""One Think call between engine and ledger: from its prompt to its settlement.
+
+It runs in a task of its own, because what a cancelled call has spent is settled too.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import Enum
+
+from ponder.v1 import budget_pb2, worker_pb2
+from workers.accounts import Accounts
+from workers.engine import AsyncEngine, EngineError, EngineOutput, Finished
+from workers.errors import WorkerError
+from workers.load import LoadFeed
+from workers.messages import done_before_start, done_of, end_early
+from workers.prompts import Prompts
+from workers.telemetry import segment_fields
+from workers.tokenizer import TextStream
+
+_log = logging.getLogger(__name__)
+_NOT_FINAL = budget_pb2.FINISH_REASON_UNSPECIFIED
+_CUT_SHORT = (_NOT_FINAL, budget_pb2.FINISH_REASON_CANCELLED)
+
+
+class Cut(Enum):
+    """What ended a segment before its time."""
+
+    CALLER = "caller"
+    DEADLINE = "deadline"
+    # The worker gives the call up: the router resumes it elsewhere, and that settles it.
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What every segment works with."""
+
+    engine: AsyncEngine
+    prompts: Prompts
+    accounts: Accounts
+    feed: LoadFeed
+
+
+class Segment:
+    """One stretch of a request. `run` is awaited by the owner, `events` read by the call.
+
+    Tokens wait in lists until the call takes them, so a slow reader gets fewer, larger chunks; the
+    lists hold at most what the request may produce.
+    """
+
+    def __init__(
+        self, request: worker_pb2.ThinkRequest, engine_id: str, workshop: Workshop
+    ) -> None:
+        self._request = request
+        self._engine_id = engine_id
+        self._workshop = workshop
+        self._cut: Cut | None = None
+        self._call_ended = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._thinking_ids: list[int] = []
+        self._answer_ids: list[int] = []
+        self._done: worker_pb2.ThinkDone | None = None
+        self._failure: Exception | None = None
+
+    async def run(self, remaining_s: float | None) -> None:
+        """Thinks, answers, settles; ends by the deadline, `remaining_s` from now. Never raises."""
+        loop = asyncio.get_running_loop()
+        timer = None
+        if remaining_s is not None:
+            timer = loop.call_later(remaining_s, self.cut, Cut.DEADLINE)
+        try:
+            await self._conclude(await self._think())
+        except (EngineError, WorkerError) as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - the outermost loop of a segment; the call fails
+            _log.exception("a segment failed")
+            self._fail(error)
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._workshop.feed.notify()
+
+    def cut(self, by: Cut) -> None:
+        """Ends the segment now; its memory is free within one step. The first cut counts."""
+        if self._cut is None:
+            self._cut = by
+            self._workshop.engine.abort(self._engine_id)
+
+    def end_call(self, cut: Cut | None) -> None:
+        """The call has ended: `cut` None when it got everything, else why it did not."""
+        if cut is not None:
+            self.cut(cut)
+        self._call_ended.set()
+
+    async def events(self) -> AsyncIterator[worker_pb2.ThinkEvent]:
+        """What the segment produces, ThinkDone last.
+
+        Raises EngineError or WorkerError when it fails; what came before the failure is sent first.
+        """
+        thinking = self._workshop.prompts.text_stream()
+        answer = self._workshop.prompts.text_stream()
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            failure, done = self._failure, self._done
+            thinking_ends = bool(self._answer_ids) or done is not None
+            if self._thinking_ids or (thinking_ends and thinking.holds_text):
+                yield self._thinking_event(thinking, is_last=thinking_ends)
+            if self._answer_ids or (done is not None and answer.holds_text):
+                yield self._answer_event(answer, is_last=done is not None)
+            if failure is not None:
+                raise failure
+            if done is not None:
+                yield worker_pb2.ThinkEvent(done=done)
+                return
+
+    def _thinking_event(self, text: TextStream, *, is_last: bool) -> worker_pb2.ThinkEvent:
+        ids, self._thinking_ids = self._thinking_ids, []
+        chunk = worker_pb2.ThinkingChunk(ids=ids)
+        if self._request.include_thinking:
+            chunk.text = text.feed(ids) + (text.flush() if is_last else "")
+        return worker_pb2.ThinkEvent(thinking=chunk)
+
+    def _answer_event(self, text: TextStream, *, is_last: bool) -> worker_pb2.ThinkEvent:
+        ids, self._answer_ids = self._answer_ids, []
+        shown = text.feed(ids) + (text.flush() if is_last else "")
+        return worker_pb2.ThinkEvent(answer=worker_pb2.AnswerChunk(text=shown, num_tokens=len(ids)))
+
+    # Producing
+
+    async def _think(self) -> worker_pb2.ThinkDone:
+        workshop, request = self._workshop, self._request
+        # Long prompts take long to encode.
+        engine_request = await asyncio.to_thread(
+            workshop.prompts.engine_request, request, self._engine_id
+        )
+        if self._cut is not None:
+            return done_before_start(request)
+        finished: Finished | None = None
+        async for output in workshop.engine.submit(engine_request):
+            self._take(output)
+            finished = output.finished
+        assert finished is not None, "the engine's last output says how it finished"
+        return done_of(request, finished)
+
+    def _take(self, output: EngineOutput) -> None:
+        self._thinking_ids.extend(output.thinking_ids)
+        self._answer_ids.extend(output.answer_ids)
+        self._arrived.set()
+
+    async def _conclude(self, done: worker_pb2.ThinkDone) -> None:
+        """Settles before the end is told. An end that is not final is told and left open: whoever
+        cancels the call before it is delivered has ended the request after all.
+        """
+        if done.finish_reason != _NOT_FINAL or self._cut is not None:
+            await self._settle(done)
+        self._done = done
+        self._arrived.set()
+        if done.finish_reason == _NOT_FINAL:
+            await self._call_ended.wait()
+            if self._cut is not None:
+                await self._settle(done)
+
+    async def _settle(self, done: worker_pb2.ThinkDone) -> None:
+        if done.finish_reason in _CUT_SHORT:
+            if self._cut is Cut.WORKER:
+                return
+            end_early(done, by_deadline=self._cut is Cut.DEADLINE)
+        await self._workshop.accounts.settle(self._request, done)
+        _log.info("request ended", extra={"fields": segment_fields(self._request, done)})
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._arrived.set()
