@@ -1,0 +1,203 @@
+"""Builds the router from its configuration: the one place that picks the real parts."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry.metrics import MeterProvider
+
+from ponder import rpc
+from ponder.ledger import Ledger, LedgerUnavailable
+from ponder.rpc import RpcServer, ServerConfig
+from ponder.settler import Settler
+from ponder.spool import Spool, SpoolInUse
+from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
+from router.classification import Classifying, load_classifier
+from router.config import RouterConfig
+from router.dispatcher import Dispatcher, DispatcherConfig
+from router.errors import ConfigError
+from router.limits import CurrentLimits
+from router.pipeline import Pipeline, PipelineParts
+from router.policy import PolicyConfig
+from router.pools import Pools
+from router.predictions import Predictions
+from router.queries import QueryParser
+from router.replies import RecentReplies
+from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
+from router.settlements import Settlements
+from router.telemetry import Telemetry, meter_provider
+from router.tenants import Tenants
+from router.tiers import parse_tier
+
+_REDIS_RETRY_S: Final = 0.2
+_CANCEL_AGAIN_S: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """A built router; its background work goes on while open_router is open."""
+
+    server: RpcServer
+    pools: Pools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Connections:
+    """What holds sockets, files and tasks."""
+
+    ledger: Ledger
+    settlements: Settlements
+    pools: Pools
+    predictions: Predictions
+
+
+async def serve(config: RouterConfig, environ: Mapping[str, str]) -> None:
+    """Runs the router until SIGTERM. Raises ConfigError, ponder.rpc.BindError."""
+    async with open_router(config, meter_provider(environ)) as router:
+        await rpc.serve(router.server, router.pools.wait_for_worker())
+
+
+@asynccontextmanager
+async def open_router(config: RouterConfig, meters: MeterProvider) -> AsyncIterator[Router]:
+    """Everything built and connected; the server is bound, not started.
+
+    Raises ConfigError, ponder.rpc.BindError.
+    """
+    tenants, classifying = _tenants(config), Classifying(load_classifier(config.classifier))
+    telemetry = Telemetry(meters)
+    server = RpcServer(_server_config(config))
+    async with AsyncExitStack() as stack:
+        connections = await _connect(config, tenants, telemetry, stack)
+        parts = _service_parts(config, connections, telemetry, classifying, tenants)
+        add_to_server(ReasonerService(parts, config), server.grpc_server)
+        yield Router(server=server, pools=connections.pools)
+
+
+async def _connect(
+    config: RouterConfig, tenants: Tenants, telemetry: Telemetry, stack: AsyncExitStack
+) -> _Connections:
+    ledger = await _open_ledger(config, stack)
+    settler = Settler(ledger, stack.enter_context(_open_spool(config)))
+    addresses = {POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers}
+    pools = Pools(addresses, config.tiers.easy_cap, random.Random())
+    stack.push_async_callback(pools.close)
+    predictions = Predictions(ledger, config.prior_weight, telemetry)
+    reading = predictions.run(
+        _served_models(config, pools), tenants.names, config.refresh_interval_s
+    )
+    await stack.enter_async_context(_running(pools.run(), settler.run(), reading))
+    settlements = Settlements(settler, f"router {config.listen}")
+    stack.push_async_callback(settlements.wait_until_idle)
+    return _Connections(
+        ledger=ledger, settlements=settlements, pools=pools, predictions=predictions
+    )
+
+
+def _service_parts(
+    config: RouterConfig,
+    connections: _Connections,
+    telemetry: Telemetry,
+    classifying: Classifying,
+    tenants: Tenants,
+) -> ServiceParts:
+    rng = random.Random()
+    limits = CurrentLimits(config, connections.pools)
+    parts = PipelineParts(
+        classifying=classifying,
+        predictions=connections.predictions,
+        limits=limits,
+        dispatcher=_dispatcher(config, connections, limits, telemetry),
+        replies=RecentReplies(config.reply_cache_size, config.reply_cache_ttl_s),
+        telemetry=telemetry,
+    )
+    return ServiceParts(
+        pipeline=Pipeline(parts, _policy(config), rng, store_prompts=config.store_prompts),
+        parser=QueryParser(config, _served_models(config, connections.pools), rng),
+        tenants=tenants,
+        ledger=connections.ledger,
+        telemetry=telemetry,
+    )
+
+
+def _dispatcher(
+    config: RouterConfig, connections: _Connections, limits: CurrentLimits, telemetry: Telemetry
+) -> Dispatcher:
+    dispatcher_config = DispatcherConfig(tiers=config.tiers, max_failovers=config.max_failovers)
+    return Dispatcher(
+        connections.pools, limits, connections.settlements, telemetry, dispatcher_config
+    )
+
+
+def _policy(config: RouterConfig) -> PolicyConfig:
+    return PolicyConfig(
+        tiers=config.tiers,
+        default_tier=parse_tier(config.default_tier),
+        exploration=config.exploration,
+    )
+
+
+def _tenants(config: RouterConfig) -> Tenants:
+    if config.tenants_file:
+        return Tenants.load(Path(config.tenants_file))
+    return Tenants.open_to_all(parse_tier(config.max_tier))
+
+
+def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[str]]:
+    return lambda: config.models or pools.models
+
+
+def _server_config(config: RouterConfig) -> ServerConfig:
+    return ServerConfig(
+        address=config.listen,
+        services=(SERVICE,),
+        reflection=config.reflection,
+        grace_s=config.drain_grace_s,
+    )
+
+
+async def _open_ledger(config: RouterConfig, stack: AsyncExitStack) -> Ledger:
+    try:
+        ledger = Ledger.from_url(config.redis_url)
+    except ValueError as error:
+        raise ConfigError(f"ROUTER_REDIS_URL: {error}") from error
+    stack.push_async_callback(ledger.close)
+    give_up_at_s = time.monotonic() + config.redis_wait_s
+    while True:
+        try:
+            await ledger.ping()
+            return ledger
+        except LedgerUnavailable as error:
+            if time.monotonic() >= give_up_at_s:
+                raise ConfigError(f"ROUTER_REDIS_URL: no Redis answers there: {error}") from error
+        await asyncio.sleep(_REDIS_RETRY_S)
+
+
+def _open_spool(config: RouterConfig) -> Spool:
+    try:
+        return Spool(Path(config.spool_dir))
+    except (OSError, SpoolInUse) as error:
+        raise ConfigError(f"ROUTER_SPOOL_DIR: {error}") from error
+
+
+@asynccontextmanager
+async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Background work for the duration of the block; if any of it fails, so does the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(coroutine) for coroutine in work]
+        try:
+            yield
+        finally:
+            await _stop(tasks)
+
+
+async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancels until all have ended: a cancellation that meets redis-py in a call can get lost."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)

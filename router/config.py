@@ -1,0 +1,206 @@
+"""Every setting of the router, read once from ROUTER_* environment variables.
+
+OTEL_* belongs to OpenTelemetry, see telemetry.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from router import environment
+from router.environment import Variable, required, variable
+from router.errors import ConfigError
+from router.tiers import TIERS, TierTable, tier_name
+
+_PREFIX = "ROUTER_"
+
+
+_TIER_NAMES = tuple(map(tier_name, TIERS))
+
+
+def _budgets(value: str) -> tuple[int, ...]:
+    budgets = tuple(environment.integer(1, 1_000_000)(part.strip()) for part in value.split(","))
+    return TierTable(budgets).budgets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterConfig:
+    """Where the parts are, and how the router decides. Times in seconds."""
+
+    listen: str = variable(
+        "127.0.0.1:8800",
+        environment.address,
+        meaning="Where the router listens: host:port or unix:path.",
+    )
+    easy_workers: tuple[str, ...] = required(
+        environment.addresses, meaning="Workers of the easy pool, comma-separated; may be empty."
+    )
+    thinking_workers: tuple[str, ...] = required(
+        environment.addresses,
+        meaning="Workers of the thinking pool, comma-separated; may be empty.",
+    )
+    models: tuple[str, ...] = variable(
+        (),
+        environment.names,
+        meaning="Served models, comma-separated, the first is the default; "
+        "unset: those that the workers name.",
+    )
+    classifier: str = variable(
+        "",
+        environment.text,
+        meaning="ONNX file of the classifier; unset: the one that ships with Ponder.",
+    )
+    redis_url: str = required(
+        environment.redis_url, meaning="The ledger: redis://, rediss:// or unix://."
+    )
+    redis_wait_s: float = variable(
+        5.0,
+        environment.number(0.0, 3_600.0),
+        unit="s",
+        meaning="How long a starting router waits for Redis before it gives up.",
+    )
+    spool_dir: str = required(
+        environment.text,
+        meaning="Folder of its own for settlements that Redis did not take.",
+    )
+    tenants_file: str = variable(
+        "",
+        environment.text,
+        meaning="TOML file of tenants and hashed keys; unset: everybody is tenant local.",
+    )
+    max_tier: str = variable(
+        "research",
+        environment.one_of(*_TIER_NAMES),
+        meaning="Largest tier of tenant local, when there is no tenants file.",
+    )
+    default_tier: str = variable(
+        "moderate",
+        environment.one_of(*_TIER_NAMES),
+        meaning="Tier of a request for which no prediction can be made.",
+    )
+    tier_budgets: tuple[int, ...] = variable(
+        TierTable().budgets,
+        _budgets,
+        unit="thinking tokens",
+        meaning="Budgets of simple, moderate, complex and research, comma-separated.",
+    )
+    coverage: float = variable(
+        0.9,
+        environment.number(0.0, 1.0, open_ends=True),
+        meaning="Probability with which an automatic budget should suffice.",
+    )
+    exploration: float = variable(
+        0.01,
+        environment.number(0.0, 0.5),
+        meaning="Share of automatic decisions that are promoted one tier at random.",
+    )
+    prior_weight: float = variable(
+        50.0,
+        environment.number(1.0, 1e6),
+        unit="requests",
+        meaning="How many observed requests the classifier's prediction weighs as much as.",
+    )
+    refresh_interval_s: float = variable(
+        1.0,
+        environment.number(0.01, 3_600.0),
+        unit="s",
+        meaning="Pause between two readings of the observed needs from Redis.",
+    )
+    max_prompt_bytes: int = variable(
+        65_536,
+        environment.integer(1, 8 << 20),
+        unit="bytes",
+        meaning="Largest prompt, or all messages together, in UTF-8.",
+    )
+    default_answer_tokens: int = variable(
+        256,
+        environment.integer(1, 1_000_000),
+        unit="tokens",
+        meaning="Longest answer of a request that does not say.",
+    )
+    max_answer_tokens: int = variable(
+        1_024,
+        environment.integer(1, 1_000_000),
+        unit="tokens",
+        meaning="Longest answer that a request may ask for.",
+    )
+    answer_reserve_tokens: int = variable(
+        32,
+        environment.integer(1, 1_000_000),
+        unit="tokens",
+        meaning="Answer tokens that a deadline must leave time for.",
+    )
+    answer_reserve_s: float = variable(
+        0.05,
+        environment.number(0.0, 60.0),
+        unit="s",
+        meaning="Time that a deadline must leave besides sampling: queue, prefill, network.",
+    )
+    max_duration_s: float = variable(
+        600.0,
+        environment.number(0.1, 86_400.0),
+        unit="s",
+        meaning="Longest run of a request; the deadline of those that bring none.",
+    )
+    max_failovers: int = variable(
+        2,
+        environment.integer(0, 16),
+        meaning="How many lost workers one request survives; then it is given up.",
+    )
+    store_prompts: bool = variable(
+        True, environment.switch, meaning="Keep prompts in traces; off keeps features only."
+    )
+    reply_cache_size: int = variable(
+        1_024,
+        environment.integer(0, 1_000_000),
+        unit="replies",
+        meaning="Finished replies kept for repeated request ids.",
+    )
+    reply_cache_ttl_s: float = variable(
+        600.0, environment.number(0.0, 86_400.0), unit="s", meaning="How long they are kept."
+    )
+    drain_grace_s: float = variable(
+        30.0,
+        environment.number(0.0, 3_600.0),
+        unit="s",
+        meaning="How long running requests may go on after SIGTERM.",
+    )
+    reflection: bool = variable(
+        False, environment.switch, meaning="Offer gRPC reflection, for grpcurl and the like."
+    )
+    log_level: str = variable(
+        "info",
+        environment.one_of("debug", "info", "warning", "error"),
+        meaning="Least severe log records written.",
+    )
+    log_format: str = variable(
+        "text", environment.one_of("text", "json"), meaning="text for people, json for machines."
+    )
+
+    def __post_init__(self) -> None:
+        if self.default_answer_tokens > self.max_answer_tokens:
+            raise ConfigError(
+                f"ROUTER_DEFAULT_ANSWER_TOKENS={self.default_answer_tokens}: "
+                f"above ROUTER_MAX_ANSWER_TOKENS={self.max_answer_tokens}"
+            )
+        if not self.easy_workers and not self.thinking_workers:
+            raise ConfigError("ROUTER_EASY_WORKERS, ROUTER_THINKING_WORKERS: both empty")
+        if both := set(self.easy_workers) & set(self.thinking_workers):
+            raise ConfigError(
+                "ROUTER_EASY_WORKERS, ROUTER_THINKING_WORKERS: "
+                f"{', '.join(sorted(both))} is in both; a worker belongs to one pool"
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Raises ConfigError that names every bad and every unknown variable."""
+        return environment.read(cls, _PREFIX, environ)
+
+    @classmethod
+    def variables(cls) -> list[Variable]:
+        """The configuration table."""
+        return environment.document(cls, _PREFIX)
+
+    @property
+    def tiers(self) -> TierTable:
+        return TierTable(self.tier_budgets)

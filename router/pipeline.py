@@ -1,0 +1,126 @@
+"""The path of a request: classify, predict, choose, dispatch, finish. Called by service.py."""
+
+import logging
+import random
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from ponder.v1.budget_pb2 import ThinkingStop
+from router import policy
+from router.classification import Classifying
+from router.decisions import Decided, Decision, Event, Finished, Prediction, Reply
+from router.dispatcher import Dispatcher
+from router.journey import Journey
+from router.limits import CurrentLimits
+from router.policy import PolicyConfig
+from router.predictions import Predictions
+from router.queries import Query
+from router.replies import RecentReplies
+from router.telemetry import Degraded, Telemetry
+from router.tiers import tier_name
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineParts:
+    """What the pipeline works with."""
+
+    classifying: Classifying
+    predictions: Predictions
+    limits: CurrentLimits
+    dispatcher: Dispatcher
+    replies: RecentReplies
+    telemetry: Telemetry
+
+
+class Pipeline:
+    """Decides requests, and answers them."""
+
+    def __init__(
+        self,
+        parts: PipelineParts,
+        policy_config: PolicyConfig,
+        rng: random.Random,
+        *,
+        store_prompts: bool,
+    ) -> None:
+        self._parts = parts
+        self._policy_config = policy_config
+        self._rng = rng
+        self._store_prompts = store_prompts
+
+    async def reason(self, query: Query) -> AsyncGenerator[Event, None]:
+        """The decision first, the finished reply last. Raises RouterError.
+
+        Leaving early cancels the request; its worker settles what was spent.
+        """
+        if reply := self._parts.replies.find(query):
+            yield Decided(reply.decision)
+            yield Finished(reply)
+            return
+        with self._parts.replies.claim(query):
+            decision = self.decide(query)
+            yield Decided(decision)
+            journey = Journey(query, decision, store_prompts=self._store_prompts)
+            async with aclosing(self._parts.dispatcher.run(journey)) as events:
+                async for event in events:
+                    yield event
+            yield Finished(self._finish(journey))
+
+    def decide(self, query: Query) -> Decision:
+        """What reason() would do now. Touches no worker. Raises RouterError."""
+        prediction = self._predict(query)
+        choice = policy.choose(
+            query.wish,
+            prediction.curve if prediction else None,
+            self._parts.limits.of(query),
+            self._policy_config,
+            self._rng.random(),
+        )
+        missing = self._missing(query, prediction)
+        return Decision(
+            choice=choice, model=query.model, prediction=prediction, degraded=tuple(missing)
+        )
+
+    def _predict(self, query: Query) -> Prediction | None:
+        prior = self._parts.classifying.classify(query.text)
+        return self._parts.predictions.predict(_segment(query), prior) if prior else None
+
+    def _missing(self, query: Query, prediction: Prediction | None) -> Iterator[str]:
+        if prediction is None:
+            self._parts.telemetry.count_degraded(Degraded.CLASSIFIER)
+            yield "classifier: missing or failing"
+        if staleness := self._parts.predictions.staleness(_segment(query)):
+            self._parts.telemetry.count_degraded(Degraded.COUNTS)
+            yield staleness
+
+    def _finish(self, journey: Journey) -> Reply:
+        reply = journey.reply()
+        self._parts.replies.keep(journey.query, reply)
+        choice, prediction = reply.decision.choice, reply.decision.prediction
+        self._parts.telemetry.record_request(
+            choice,
+            reply.stop,
+            thinking_tokens=reply.usage.thinking_tokens,
+            duration_s=reply.timings.total_ms / 1e3,
+        )
+        if prediction:
+            self._parts.telemetry.record_prediction(prediction.curve.quantile_tokens(0.5))
+        _log.info(
+            "request %s tenant=%s tier=%s thinking=%d/%d stop=%s escalations=%d ms=%.0f",
+            reply.request_id,
+            journey.query.tenant.name,
+            tier_name(choice.tier),
+            reply.usage.thinking_tokens,
+            choice.budget_tokens,
+            ThinkingStop.Name(reply.stop).removeprefix("THINKING_STOP_").lower(),
+            reply.usage.escalations,
+            reply.timings.total_ms,
+        )
+        return reply
+
+
+def _segment(query: Query) -> tuple[str, str]:
+    return query.model, query.tenant.name

@@ -1,0 +1,72 @@
+"""The predicted need as a survival curve over thinking tokens. Pure; used by the policy."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ponder.bins import NEED_BIN_EDGES
+
+Hazards = NDArray[np.float64]
+_TOKENS: Final = (0, *NEED_BIN_EDGES)
+
+
+@dataclass(frozen=True, slots=True)
+class SurvivalCurve:
+    """P(need > tokens) at 0 and at each bin edge; between edges a straight line.
+
+    Nothing is known above the last edge: there the curve stays at its last value.
+    """
+
+    points: tuple[float, ...]
+
+    @classmethod
+    def from_hazards(cls, hazards: Hazards) -> Self:
+        """`hazards` has shape (NUM_NEED_BINS,), each 0 to 1."""
+        return cls((1.0, *np.cumprod(1.0 - hazards).tolist()))
+
+    def at(self, tokens: float) -> float:
+        """P(need > tokens)."""
+        return float(np.interp(tokens, _TOKENS, self.points))
+
+    def quantile_tokens(self, probability: float) -> int:
+        """Fewest tokens that suffice with this probability, or the last edge when none does."""
+        target = 1.0 - probability
+        steps = zip(pairwise(_TOKENS), pairwise(self.points), strict=True)
+        for (low, high), (above, below) in steps:
+            if below <= target:
+                share = (above - target) / (above - below) if above > target else 0.0
+                return math.ceil(low + share * (high - low))
+        return _TOKENS[-1]
+
+    def expected_tokens(self, spent: int, budget_tokens: int) -> float:
+        """Mean thinking tokens still to come of a request that spent so many, up to its budget."""
+        if spent >= budget_tokens:
+            return 0.0
+        inner = [edge for edge in NEED_BIN_EDGES if spent < edge < budget_tokens]
+        ticks = [spent, *inner, budget_tokens]
+        area = np.trapezoid([self.at(tick) for tick in ticks], ticks)
+        alive = self.at(spent)
+        # Nobody was predicted to live this long, so nothing is known but the budget.
+        return float(area) / alive if alive > 0.0 else float(budget_tokens - spent)
+
+
+def median_bin(hazards: Hazards) -> int:
+    """The bin that holds the median need, 0 to NUM_NEED_BINS; the last means "beyond"."""
+    return int(np.count_nonzero(np.cumprod(1.0 - hazards) > 0.5))
+
+
+def posterior_hazards(
+    prior: Hazards, events: NDArray[np.int64], at_risk: NDArray[np.int64], weight: float
+) -> Hazards:
+    """Hazards after `events` of `at_risk` requests; the prior counts as `weight` requests.
+
+    All of shape (NUM_NEED_BINS,), 0 <= events <= at_risk, weight above 0. The result lies between
+    the prior and events / at_risk. Source: mean of a beta posterior, with the prior's mean and
+    sample size for parameters (Gelman et al., "Bayesian Data Analysis", section 2.4).
+    """
+    posterior: Hazards = (weight * prior + events) / (weight + at_risk)
+    return posterior

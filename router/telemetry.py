@@ -1,0 +1,113 @@
+"""Every metric of the router, declared once. Labels come from closed sets, prompts go nowhere.
+
+Metrics are exported only when OTEL_METRICS_EXPORTER names an exporter that is installed.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from importlib.metadata import entry_points
+
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+
+from ponder.v1.budget_pb2 import ThinkingStop
+from ponder.v1.reasoner_pb2 import Rule
+from router.errors import ConfigError
+from router.policy import Choice
+from router.tiers import pool_name, tier_name
+
+REQUESTS = "ponder.router.requests"
+ERRORS = "ponder.router.errors"
+DEGRADED = "ponder.router.degraded"
+ESCALATIONS = "ponder.router.escalations"
+FAILOVERS = "ponder.router.failovers"
+REJECTED_COUNTS = "ponder.router.rejected_counts"
+THINKING_USED = "ponder.router.thinking.used"
+THINKING_PREDICTED = "ponder.router.thinking.predicted"
+DURATION = "ponder.router.duration"
+_TOKEN_BOUNDARIES = (16, 50, 120, 250, 500, 1000, 2000, 4000, 10_000)
+_EXPORTERS = "OTEL_METRICS_EXPORTER"
+
+
+class Degraded(Enum):
+    """A part that a decision had to do without."""
+
+    CLASSIFIER = "classifier"
+    COUNTS = "counts"
+    POOL = "pool"
+
+
+class Telemetry:
+    """Counts what the router does."""
+
+    def __init__(self, provider: MeterProvider) -> None:
+        meter = provider.get_meter("ponder.router")
+        self._requests = meter.create_counter(REQUESTS, description="Requests answered")
+        self._errors = meter.create_counter(ERRORS, description="Requests refused or failed")
+        self._degraded = meter.create_counter(DEGRADED, description="Decisions without some part")
+        self._escalations = meter.create_counter(ESCALATIONS, description="Moves one tier up")
+        self._failovers = meter.create_counter(FAILOVERS, description="Workers lost mid-request")
+        self._rejected = meter.create_counter(
+            REJECTED_COUNTS, description="Cells of the observed needs that could not be right"
+        )
+        self._used = meter.create_histogram(
+            THINKING_USED, "{token}", explicit_bucket_boundaries_advisory=_TOKEN_BOUNDARIES
+        )
+        self._predicted = meter.create_histogram(
+            THINKING_PREDICTED, "{token}", explicit_bucket_boundaries_advisory=_TOKEN_BOUNDARIES
+        )
+        self._duration = meter.create_histogram(DURATION, "s")
+
+    def count_degraded(self, part: Degraded) -> None:
+        self._degraded.add(1, {"part": part.value})
+
+    def count_error(self, status: str) -> None:
+        """`status` is the name of a gRPC status."""
+        self._errors.add(1, {"status": status})
+
+    def count_escalation(self) -> None:
+        self._escalations.add(1)
+
+    def count_failover(self) -> None:
+        self._failovers.add(1)
+
+    def count_rejected(self, num_cells: int) -> None:
+        self._rejected.add(num_cells)
+
+    def record_prediction(self, median_tokens: int) -> None:
+        self._predicted.record(median_tokens)
+
+    def record_request(
+        self,
+        choice: Choice,
+        stop: ThinkingStop.ValueType,
+        *,
+        thinking_tokens: int,
+        duration_s: float,
+    ) -> None:
+        """One answered request, as it ended."""
+        labels = {"tier": tier_name(choice.tier), "pool": pool_name(choice.pool)}
+        stopped = ThinkingStop.Name(stop).removeprefix("THINKING_STOP_").lower()
+        rule = Rule.Name(choice.rule).removeprefix("RULE_").lower()
+        self._requests.add(1, {**labels, "stop": stopped, "rule": rule})
+        self._used.record(thinking_tokens, labels)
+        self._duration.record(duration_s, labels)
+
+
+def meter_provider(environ: Mapping[str, str]) -> MeterProvider:
+    """The provider that OTEL_METRICS_EXPORTER asks for. Raises ConfigError.
+
+    Each exporter reads its own OTEL_* variables.
+    """
+    exporters = [name.strip() for name in environ.get(_EXPORTERS, "none").split(",")]
+    if exporters == ["none"]:
+        return NoOpMeterProvider()
+    return SdkMeterProvider([_reader(name) for name in exporters])
+
+
+def _reader(name: str) -> MetricReader:
+    found = entry_points(group="opentelemetry_metrics_exporter", name=name)
+    if not found:
+        raise ConfigError(f"{_EXPORTERS}={name!r}: no such exporter is installed")
+    return PeriodicExportingMetricReader(next(iter(found)).load()())
