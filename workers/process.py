@@ -23,6 +23,7 @@ from workers.engine import AsyncEngine, EngineConfig, EngineRequest, EngineStopp
 from workers.errors import ConfigError
 from workers.load import LoadFeed
 from workers.prompts import Prompts
+from workers.sampling_defaults import SamplingDefaults
 from workers.segment import Workshop
 from workers.segments import Segments
 from workers.service import ENDLESS_METHODS, SERVICE, WorkerService
@@ -62,14 +63,12 @@ async def open_worker(config: WorkerConfig) -> AsyncIterator[Worker]:
         await ledger.ping()
         settler = Settler(ledger, stack.enter_context(Spool(config.spool_dir)))
         server = rpc.RpcServer(_server_config(config))
-        llm, tokenizer = await asyncio.to_thread(_load, config)
+        llm, prompts = await asyncio.to_thread(_load, config)
         await stack.enter_async_context(_replaying(settler))
         engine = await stack.enter_async_context(AsyncEngine(llm))
         feed = LoadFeed(engine, llm.config, config.model)
         accounts = Accounts(settler, config.name or f"{socket.gethostname()}:{server.port}")
-        segments = Segments(
-            Workshop(engine=engine, prompts=Prompts(tokenizer), accounts=accounts, feed=feed)
-        )
+        segments = Segments(Workshop(engine=engine, prompts=prompts, accounts=accounts, feed=feed))
         stack.push_async_callback(segments.wait_until_idle)
         service = WorkerService(segments, feed, _limits(config, llm), lambda: server.gives_up_calls)
         worker_pb2_grpc.add_WorkerServicer_to_server(service, server.grpc_server)
@@ -104,12 +103,13 @@ def engine_config(config: WorkerConfig) -> EngineConfig:
     )
 
 
-def _load(config: WorkerConfig) -> tuple[LLMEngine, Tokenizer]:
+def _load(config: WorkerConfig) -> tuple[LLMEngine, Prompts]:
     _check_device(config.device)
     torch.set_num_threads(config.threads)
     tokenizer = Tokenizer(config.model_dir)
     tokens = tokenizer.special_tokens(config.wrap_up_text)
-    return LLMEngine(engine_config(config), tokens), tokenizer
+    prompts = Prompts(tokenizer, SamplingDefaults.load(config.model_dir))
+    return LLMEngine(engine_config(config), tokens), prompts
 
 
 def _check_device(name: str) -> None:

@@ -93,8 +93,8 @@ def _sampling(request: worker_pb2.ThinkRequest, limits: Limits) -> Problems:
     sampling = request.sampling
     if not 0 <= sampling.temperature < math.inf:
         yield "sampling.temperature", "must be 0 or more"
-    if not 0 <= sampling.top_p <= 1:
-        yield "sampling.top_p", "must be above 0 and at most 1, or 0 for 1"
+    if sampling.HasField("top_p") and not 0 < sampling.top_p <= 1:
+        yield "sampling.top_p", "must be above 0 and at most 1"
     if not sampling.HasField("seed"):
         yield "sampling.seed", "is unset; the router draws one, so that segments continue alike"
 

@@ -122,7 +122,7 @@ async def _ask_all(
 async def _ask(
     stub: "ReasonerAsyncStub", dataset: CountdownDataset, entry: dict[str, Any], seed: int
 ) -> Answered:
-    request = ReasonRequest(prompt=entry["question"], sampling=Sampling(temperature=0.6, seed=seed))
+    request = ReasonRequest(prompt=entry["question"], sampling=Sampling(seed=seed))
     reply = await stub.Reason(request, timeout=_TIMEOUT_S)
     return Answered(reply, dataset.score_answer(reply.answer.strip(), entry) == 1.0)
 

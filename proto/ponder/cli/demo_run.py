@@ -28,7 +28,7 @@ _QUESTION_TIMEOUT_S = 75.0
 _CALL_TIMEOUT_S = 5.0
 _REPLAN_S = 0.25
 # Fixed, so that the demo says the same every time.
-_SAMPLING = Sampling(temperature=0.8, seed=7)
+_SAMPLING = Sampling(seed=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,9 +60,7 @@ _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
     click.option(
         "--temperature",
         type=click.FloatRange(0),
-        default=0.8,
-        show_default=True,
-        help="0 is greedy; a model that searches needs some chance.",
+        help="0 is greedy.  [default: the model's own]",
     ),
     click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="The same again, exactly."),
 )

@@ -24,27 +24,27 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ponder/v1/budget.proto\x12\tponder.v1\"\xbc\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x17\n\x0fthinking_tokens\x18\x02 \x01(\r\x12\x15\n\rforced_tokens\x18\x03 \x01(\r\x12\x14\n\x0cprobe_tokens\x18\x04 \x01(\r\x12\x15\n\ranswer_tokens\x18\x05 \x01(\r\x12\x13\n\x0b\x65scalations\x18\x06 \x01(\r\x12\x13\n\x0bgpu_seconds\x18\x07 \x01(\x01\x12\x15\n\rpeak_kv_bytes\x18\x08 \x01(\x04\"J\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x01\x12\r\n\x05top_p\x18\x02 \x01(\x01\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_seed\"X\n\x07Timings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x11\n\trouter_ms\x18\x02 \x01(\x01\x12\x16\n\x0e\x66irst_token_ms\x18\x03 \x01(\x01\x12\x10\n\x08total_ms\x18\x04 \x01(\x01\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t*e\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_SIMPLE\x10\x01\x12\x11\n\rTIER_MODERATE\x10\x02\x12\x10\n\x0cTIER_COMPLEX\x10\x03\x12\x11\n\rTIER_RESEARCH\x10\x04*>\n\x04Pool\x12\x14\n\x10POOL_UNSPECIFIED\x10\x00\x12\r\n\tPOOL_EASY\x10\x01\x12\x11\n\rPOOL_THINKING\x10\x02*\xbd\x01\n\x0cThinkingStop\x12\x1d\n\x19THINKING_STOP_UNSPECIFIED\x10\x00\x12\x1a\n\x16THINKING_STOP_FINISHED\x10\x01\x12\x1b\n\x17THINKING_STOP_CONFIDENT\x10\x02\x12\x1b\n\x17THINKING_STOP_CONVERGED\x10\x03\x12\x1b\n\x17THINKING_STOP_EXHAUSTED\x10\x04\x12\x1b\n\x17THINKING_STOP_CANCELLED\x10\x05*\x98\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1a\n\x16\x46INISH_REASON_DEADLINE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ponder/v1/budget.proto\x12\tponder.v1\"\xbc\x01\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x17\n\x0fthinking_tokens\x18\x02 \x01(\r\x12\x15\n\rforced_tokens\x18\x03 \x01(\r\x12\x14\n\x0cprobe_tokens\x18\x04 \x01(\r\x12\x15\n\ranswer_tokens\x18\x05 \x01(\r\x12\x13\n\x0b\x65scalations\x18\x06 \x01(\r\x12\x13\n\x0bgpu_seconds\x18\x07 \x01(\x01\x12\x15\n\rpeak_kv_bytes\x18\x08 \x01(\x04\"n\n\x08Sampling\x12\x18\n\x0btemperature\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x02\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"X\n\x07Timings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x01\x12\x11\n\trouter_ms\x18\x02 \x01(\x01\x12\x16\n\x0e\x66irst_token_ms\x18\x03 \x01(\x01\x12\x10\n\x08total_ms\x18\x04 \x01(\x01\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t*e\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTIER_SIMPLE\x10\x01\x12\x11\n\rTIER_MODERATE\x10\x02\x12\x10\n\x0cTIER_COMPLEX\x10\x03\x12\x11\n\rTIER_RESEARCH\x10\x04*>\n\x04Pool\x12\x14\n\x10POOL_UNSPECIFIED\x10\x00\x12\r\n\tPOOL_EASY\x10\x01\x12\x11\n\rPOOL_THINKING\x10\x02*\xbd\x01\n\x0cThinkingStop\x12\x1d\n\x19THINKING_STOP_UNSPECIFIED\x10\x00\x12\x1a\n\x16THINKING_STOP_FINISHED\x10\x01\x12\x1b\n\x17THINKING_STOP_CONFIDENT\x10\x02\x12\x1b\n\x17THINKING_STOP_CONVERGED\x10\x03\x12\x1b\n\x17THINKING_STOP_EXHAUSTED\x10\x04\x12\x1b\n\x17THINKING_STOP_CANCELLED\x10\x05*\x98\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x1a\n\x16\x46INISH_REASON_DEADLINE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ponder.v1.budget_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TIER']._serialized_start=440
-  _globals['_TIER']._serialized_end=541
-  _globals['_POOL']._serialized_start=543
-  _globals['_POOL']._serialized_end=605
-  _globals['_THINKINGSTOP']._serialized_start=608
-  _globals['_THINKINGSTOP']._serialized_end=797
-  _globals['_FINISHREASON']._serialized_start=800
-  _globals['_FINISHREASON']._serialized_end=952
+  _globals['_TIER']._serialized_start=476
+  _globals['_TIER']._serialized_end=577
+  _globals['_POOL']._serialized_start=579
+  _globals['_POOL']._serialized_end=641
+  _globals['_THINKINGSTOP']._serialized_start=644
+  _globals['_THINKINGSTOP']._serialized_end=833
+  _globals['_FINISHREASON']._serialized_start=836
+  _globals['_FINISHREASON']._serialized_end=988
   _globals['_USAGE']._serialized_start=38
   _globals['_USAGE']._serialized_end=226
   _globals['_SAMPLING']._serialized_start=228
-  _globals['_SAMPLING']._serialized_end=302
-  _globals['_TIMINGS']._serialized_start=304
-  _globals['_TIMINGS']._serialized_end=392
-  _globals['_CHATMESSAGE']._serialized_start=394
-  _globals['_CHATMESSAGE']._serialized_end=438
+  _globals['_SAMPLING']._serialized_end=338
+  _globals['_TIMINGS']._serialized_start=340
+  _globals['_TIMINGS']._serialized_end=428
+  _globals['_CHATMESSAGE']._serialized_start=430
+  _globals['_CHATMESSAGE']._serialized_end=474
 # @@protoc_insertion_point(module_scope)
