@@ -4,11 +4,10 @@ import argparse
 import asyncio
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 
+from ponder.environment import ConfigError, help_text
 from router.config import RouterConfig
-from router.errors import ConfigError
 from router.logs import configure_logging
 
 _FAILED, _MISCONFIGURED = 1, 2
@@ -47,16 +46,10 @@ def _fail(error: object, status: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rows = []
-    for row in RouterConfig.variables():
-        default = "must be set" if row.default is None else f"default {row.default!r}"
-        unit = f", {row.unit}" if row.unit else ""
-        rows.append(f"{row.name}  ({default}{unit})")
-        rows.append(textwrap.indent(row.meaning, "    "))
     return argparse.ArgumentParser(
         prog="python -m router",
         description=__doc__,
-        epilog="\n".join(rows),
+        epilog=help_text(RouterConfig.variables()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from opentelemetry.metrics import MeterProvider
 
 from ponder import rpc
+from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerUnavailable
 from ponder.rpc import RpcServer, ServerConfig
 from ponder.settler import Settler
@@ -20,7 +21,6 @@ from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router.classification import Classifying, load_classifier
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
-from router.errors import ConfigError
 from router.limits import CurrentLimits
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from classifier.errors import ClassifierError
 from classifier.predictor import DifficultyClassifier
+from ponder.environment import ConfigError
 from router.decisions import Classification
-from router.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 

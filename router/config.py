@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from router import environment
-from router.environment import Variable, required, variable
-from router.errors import ConfigError
+from ponder import environment
+from ponder.environment import ConfigError, Variable, required, variable
 from router.tiers import TIERS, TierTable, tier_name
 
 _PREFIX = "ROUTER_"
@@ -51,7 +50,9 @@ class RouterConfig:
         meaning="ONNX file of the classifier; unset: the one that ships with Ponder.",
     )
     redis_url: str = required(
-        environment.redis_url, meaning="The ledger: redis://, rediss:// or unix://."
+        environment.redis_url,
+        meaning="The ledger: redis://, rediss:// or unix://.",
+        secret=True,
     )
     redis_wait_s: float = variable(
         5.0,
@@ -148,7 +149,9 @@ class RouterConfig:
         meaning="How many lost workers one request survives; then it is given up.",
     )
     store_prompts: bool = variable(
-        True, environment.switch, meaning="Keep prompts in traces; off keeps features only."
+        False,
+        environment.switch,
+        meaning="Keep prompts in traces; off: only their hashed features.",
     )
     reply_cache_size: int = variable(
         1_024,
@@ -157,7 +160,10 @@ class RouterConfig:
         meaning="Finished replies kept for repeated request ids.",
     )
     reply_cache_ttl_s: float = variable(
-        600.0, environment.number(0.0, 86_400.0), unit="s", meaning="How long they are kept."
+        600.0,
+        environment.number(0.0, 86_400.0),
+        unit="s",
+        meaning="How long finished replies are kept.",
     )
     drain_grace_s: float = variable(
         30.0,

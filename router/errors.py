@@ -10,7 +10,6 @@ RouterError
   WorkersSaturated     RESOURCE_EXHAUSTED
   LedgerGone           UNAVAILABLE
   WorkerMisbehaved     INTERNAL
-ConfigError            the process does not start
 """
 
 from typing import ClassVar
@@ -75,7 +74,3 @@ class WorkerMisbehaved(RouterError):
     """A worker broke the contract of worker.proto."""
 
     status = "INTERNAL"
-
-
-class ConfigError(Exception):
-    """The configuration is unusable. The text is one line for the operator."""

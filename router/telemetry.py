@@ -11,9 +11,9 @@ from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
+from ponder.environment import ConfigError
 from ponder.v1.budget_pb2 import ThinkingStop
 from ponder.v1.reasoner_pb2 import Rule
-from router.errors import ConfigError
 from router.policy import Choice
 from router.tiers import pool_name, tier_name
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from ponder.environment import ConfigError
 from ponder.v1.budget_pb2 import Tier
-from router.errors import ConfigError, Unauthenticated
+from router.errors import Unauthenticated
 from router.tiers import parse_tier
 
 LOCAL_TENANT: Final = "local"

@@ -4,11 +4,10 @@ import argparse
 import asyncio
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 
-from workers.config import WorkerConfig, variables
-from workers.errors import ConfigError, WorkerError
+from ponder.environment import ConfigError, help_text
+from workers.config import WorkerConfig
 from workers.telemetry import configure_logging
 
 _FAILED, _MISCONFIGURED, _INTERRUPTED = 1, 2, 130
@@ -45,7 +44,7 @@ def _run(config: WorkerConfig) -> int:
         return _fail(f"WORKER_SPOOL_DIR: {error}", _FAILED)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (WorkerError, EngineError, OSError, RuntimeError, ValueError) as error:
+    except (ConfigError, EngineError, OSError, RuntimeError, ValueError) as error:
         return _fail(error, _FAILED)
     return 0
 
@@ -56,15 +55,10 @@ def _fail(error: object, status: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rows = []
-    for variable in variables():
-        default = "must be set" if variable.default is None else f"default {variable.default!r}"
-        rows.append(f"{variable.name}  ({default})")
-        rows.append(textwrap.indent(variable.meaning, "    "))
     return argparse.ArgumentParser(
         prog="python -m workers",
         description=__doc__,
-        epilog="\n".join(rows),
+        epilog=help_text(WorkerConfig.variables()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

@@ -1,17 +1,12 @@
 """Every error of the worker process around the engine.
 
 WorkerError
-  ConfigError      the environment does not describe a worker; the message names every variable
   InvalidArgument  a request that no retry will save; the message names the field and the remedy
 """
 
 
 class WorkerError(Exception):
     """Anything the worker process refuses."""
-
-
-class ConfigError(WorkerError):
-    """The environment does not describe a worker; one line that names every bad variable."""
 
 
 class InvalidArgument(WorkerError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from ponder import rpc
+from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
 from ponder.settler import Settler
 from ponder.spool import Spool
@@ -20,7 +21,6 @@ from ponder.v1 import worker_pb2_grpc
 from workers.accounts import Accounts
 from workers.config import WorkerConfig
 from workers.engine import AsyncEngine, EngineConfig, EngineRequest, EngineStopped, LLMEngine
-from workers.errors import ConfigError
 from workers.load import LoadFeed
 from workers.prompts import Prompts
 from workers.sampling_defaults import SamplingDefaults

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from classifier.errors import ClassifierError
 from ponder.bins import NUM_NEED_BINS
+from ponder.environment import ConfigError
 from router.classification import Classifying, load_classifier
-from router.errors import ConfigError
 
 
 class FailingClassifier:

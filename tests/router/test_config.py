@@ -2,8 +2,8 @@
 
 import pytest
 
+from ponder.environment import ConfigError
 from router.config import RouterConfig
-from router.errors import ConfigError
 from router.telemetry import meter_provider
 
 NEEDED = {
@@ -30,7 +30,7 @@ def test_every_bad_and_unknown_variable_is_named():
     message = str(caught.value)
     assert "ROUTER_COVRAGE: unknown variable, did you mean ROUTER_COVERAGE?" in message
     assert "ROUTER_EXPLORATION='2': must be a number from 0.0 to 0.5" in message
-    assert "ROUTER_REDIS_URL='localhost': must begin with" in message
+    assert "ROUTER_REDIS_URL: must begin with" in message
     assert "ROUTER_SPOOL_DIR must be set" in message
     assert "\n" not in message
 

@@ -1,5 +1,6 @@
 """A request through the real service: the reply, the stream, and what the ledger says of it."""
 
+from classifier.features import encode
 from ponder.settlement import prompt_text
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import (
@@ -49,12 +50,21 @@ async def test_the_reply_tells_exactly_what_the_ledger_holds(start):
     )
 
 
-async def test_prompts_are_kept_in_traces_unless_turned_off(start):
-    async with start(store_prompts=False) as stack:
+async def test_a_trace_holds_hashed_features_and_no_prompt(start, classifier_path):
+    async with start(classifier=str(classifier_path)) as stack:
         await stack.reason(prompt="my secret")
         (trace,) = await stack.traces()
 
     assert trace.prompt is None
+    assert trace.features == tuple(encode("my secret").tolist())
+
+
+async def test_prompts_are_kept_in_traces_when_asked_for(start):
+    async with start(store_prompts=True) as stack:
+        await stack.reason(prompt="my question")
+        (trace,) = await stack.traces()
+
+    assert trace.prompt == "my question"
 
 
 async def test_a_budget_is_a_cap(start):

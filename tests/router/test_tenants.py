@@ -4,8 +4,9 @@ import hashlib
 
 import pytest
 
+from ponder.environment import ConfigError
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_RESEARCH
-from router.errors import ConfigError, Unauthenticated
+from router.errors import Unauthenticated
 from router.tenants import Tenant, Tenants
 
 

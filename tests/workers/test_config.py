@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.config import WorkerConfig, variables
-from workers.errors import ConfigError
+from ponder.environment import ConfigError
+from workers.config import WorkerConfig
 from workers.process import engine_config
 
 NEEDED = {
@@ -36,7 +36,8 @@ def test_every_bad_variable_is_named_at_once():
 
     message = str(caught.value)
     for name in ("MODEL_DIR", "REDIS_URL", "SPOOL_DIR", "POOL", "MAX_RUNING"):
-        assert f"WORKER_{name} " in message
+        assert f"WORKER_{name}" in message
+    assert "WORKER_MAX_RUNING: unknown variable, did you mean WORKER_MAX_RUNNING?" in message
     assert "\n" not in message
 
 
@@ -60,7 +61,7 @@ def test_every_bad_variable_is_named_at_once():
     ],
 )
 def test_a_value_out_of_range_is_refused(name, value):
-    with pytest.raises(ConfigError, match=f"WORKER_{name} "):
+    with pytest.raises(ConfigError, match=f"WORKER_{name}="):
         WorkerConfig.from_env(NEEDED | {f"WORKER_{name}": value})
 
 
@@ -74,12 +75,18 @@ def test_the_pool_caps_the_budget_unless_told_otherwise(pool, cap):
 
 
 def test_the_table_lists_every_variable_and_its_defaults_are_valid():
-    table = variables()
+    table = WorkerConfig.variables()
     defaults = {row.name: row.default for row in table if row.default is not None}
 
     assert {row.name for row in table if row.default is None} == set(NEEDED)
     assert WorkerConfig.from_env(NEEDED | defaults) == WorkerConfig.from_env(NEEDED)
-    assert all(row.meaning for row in table)
+    assert all(row.meaning.endswith(".") for row in table)
+
+
+def test_a_wrap_up_text_keeps_its_spaces():
+    config = WorkerConfig.from_env(NEEDED | {"WORKER_WRAP_UP_TEXT": "\nSo: "})
+
+    assert config.wrap_up_text == "\nSo: "
 
 
 def test_the_engine_gets_its_part():

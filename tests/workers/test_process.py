@@ -15,11 +15,11 @@ import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ponder import rpc
+from ponder.environment import ConfigError
 from ponder.ledger import Ledger
 from ponder.v1 import worker_pb2_grpc
 from tests.workers.conftest import MODEL, TENANT, Reply
 from workers.engine import EngineStopped, LLMEngine
-from workers.errors import ConfigError
 from workers.process import _serve
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def test_an_unknown_variable_is_named_in_one_line(worker_env):
     status, line = _failure(_command_env(worker_env, WORKER_MODELDIR="/x"))
 
     assert status == 2
-    assert "WORKER_MODELDIR is not known" in line
+    assert "WORKER_MODELDIR: unknown variable, did you mean WORKER_MODEL_DIR?" in line
 
 
 @pytest.mark.e2e
