@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from workers.training.traces import arithmetic_drill, encode_trace, random_trace
-from workers.training.vocabulary import BOS, THINK
+from workers.training.vocabulary import BOS, END_THINK, THINK
 
 IGNORED = -100
 """Target of a position that carries no loss (torch's `ignore_index` default)."""
@@ -35,19 +35,27 @@ class WindowSampler:
         self._seed = seed
         self._bos = tokenizer.token_to_id(BOS)
         self._think = tokenizer.token_to_id(THINK)
+        self._end_think = tokenizer.token_to_id(END_THINK)
+        self._yes = tokenizer.encode(" yes").ids[0]
 
-    def batch(self, step: int, progress: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(
+        self, step: int, progress: float, *, learn_cuts: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return inputs and targets, both int64 (rows, window).
 
-        `progress` in 0..1 sets the share of drill rows and the mixture of traces.
+        `progress` in 0..1 sets the share of drill rows and the mixture of traces. Without
+        `learn_cuts` the close of a cut trace carries no loss: the model learns to answer after it,
+        and not to close before a hit by itself.
         """
         rng = Random(f"{self._seed}:{step}")
         drill = LAST_DRILL_SHARE + (FIRST_DRILL_SHARE - LAST_DRILL_SHARE) * max(
             0.0, 1 - 2 * progress
         )
         rows = [self._row(rng, drill, progress) for _ in range(self._rows)]
-        inputs, targets = zip(*rows, strict=True)
-        return torch.tensor(inputs), torch.tensor(targets)
+        inputs, targets = map(torch.tensor, zip(*rows, strict=True))
+        if not learn_cuts:
+            targets[(targets == self._end_think) & (inputs != self._yes)] = IGNORED
+        return inputs, targets
 
     def _row(self, rng: Random, drill_share: float, progress: float) -> tuple[list[int], list[int]]:
         if rng.random() < drill_share:

@@ -3,160 +3,112 @@
     python -m workers.training.evaluate --model DIR [--problems 500] [--json FILE] [--quick]
 
 Problems are of the test split (choose settings on the validation split); answers are scored by
-reasoning-gym's own scorer. Sampling is keyed on (seed, position), so the thinking at a small budget
-is the start of the thinking at a large one: each problem is thought about once, at the largest
-budget, and closed at each of the others.
+reasoning-gym's own scorer. The teacher's own search runs on the same problems, beside the model.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
-from tqdm import tqdm
-
-from workers.engine import ThinkingStop
+from ponder.figures import processor_name
 from workers.training import countdown
-from workers.training.questions import EASY_FAMILIES, Question, countdown_question, draw_easy
-from workers.training.reading import (
-    claim_is_true,
-    countdown_is_well_formed,
-    read_attempts,
-    step_is_right,
-)
-from workers.training.report import FamilyResult, render
-from workers.training.rollouts import Rollout, RolloutRunner
-from workers.training.shares import NO_TRIALS, Share
+from workers.training.evaluation import MIX, Evaluation, FamilyFigures
+from workers.training.evaluator import Evaluator
+from workers.training.figures import family_figures
+from workers.training.questions import EASY_FAMILIES
+from workers.training.records import ProblemRecord
+from workers.training.report import render
+from workers.training.rollouts import RolloutRunner
 
-BUDGETS = (0, 50, 500, 2000, 10_000)
-EASY_BUDGET = 50
+BUDGETS = (0, 50, 200, 500, 1000, 2000, 5000, 10_000)
+"""Thinking budgets: the tiers, and what lies between them for the curve."""
+
+QUICK_PROBLEMS = 40
+MIX_SIZES = (4, 5, 6)
 
 
-class Evaluator:
-    """Runs the questions of one family after another."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """What is measured, and how."""
 
-    def __init__(self, runner: RolloutRunner, *, split: str, seed: int) -> None:
-        self._runner = runner
-        self._split = split
-        self._seed = seed
+    problems: int = 500  # of each size and family
+    split: str = "test"
+    temperature: float | None = None  # None: the model's own
+    batch: int = 128
+    threads: int = 1
+    seed: int = 11
 
-    def easy(self, family: str, count: int) -> FamilyResult:
-        """Accuracy of an easy family at the simple tier's budget."""
-        rng = Random(f"{self._seed}:{family}")
-        questions = [draw_easy(rng, self._split, family) for _ in range(count)]
-        result = FamilyResult()
-        for question, rollout in self._think(questions, EASY_BUDGET):
-            right = question.is_right(self._runner.text(rollout.answer_ids))
-            result.accuracy[EASY_BUDGET] = result.accuracy.get(EASY_BUDGET, NO_TRIALS).add(right)
-            self._count_thinking(result, question, rollout)
-        return result
 
-    def countdown(self, size: int, count: int) -> FamilyResult:
-        """Everything about Countdown problems of one size."""
-        rng = Random(f"{self._seed}:countdown:{size}")
-        drawn = countdown.problems(rng, size, self._split, count)
-        questions = [countdown_question(rng, problem) for problem in drawn]
-        result = FamilyResult()
-        full = list(self._think(questions, BUDGETS[-1]))
-        for question, rollout in full:
-            self._count_thinking(result, question, rollout)
-        for budget in BUDGETS:
-            answers = self._answers_at(full, [budget] * len(full))
-            right = [question.is_right(answer) for question, answer in answers]
-            result.accuracy[budget] = Share.of(right)
-        self._count_well_formed(result, rng, full)
-        return result
-
-    def _count_well_formed(
-        self, result: FamilyResult, rng: Random, full: Sequence[tuple[Question, Rollout]]
-    ) -> None:
-        cuts = [rng.randint(0, len(rollout.thinking_ids)) for _, rollout in full]
-        for question, answer in self._answers_at(full, cuts):
-            assert question.problem is not None
-            well_formed = countdown_is_well_formed(answer, question.problem)
-            result.well_formed_when_cut = result.well_formed_when_cut.add(well_formed)
-
-    def _think(
-        self, questions: Sequence[Question], budget: int
-    ) -> Iterator[tuple[Question, Rollout]]:
-        requests = (
-            self._runner.request(str(i), question.prompt, budget, self._seed + i)
-            for i, question in enumerate(questions)
-        )
-        with tqdm(total=len(questions), unit="problem", leave=False) as bar:
-            for rollout in self._runner.run(requests):
-                bar.update()
-                yield questions[int(rollout.request_id)], rollout
-
-    def _answers_at(
-        self, full: Sequence[tuple[Question, Rollout]], budgets: Sequence[int]
-    ) -> Iterator[tuple[Question, str]]:
-        """Yield each question with the answer it gets when its thinking is cut at its budget."""
-        cut = []
-        for index, ((question, rollout), budget) in enumerate(zip(full, budgets, strict=True)):
-            if len(rollout.thinking_ids) <= budget:
-                yield question, self._runner.text(rollout.answer_ids)
-                continue
-            prefix = rollout.thinking_ids[:budget]
-            seed = self._seed + int(rollout.request_id)
-            cut.append(self._runner.request(str(index), question.prompt, budget, seed, prefix))
-        for answered in self._runner.run(cut):
-            yield full[int(answered.request_id)][0], self._runner.text(answered.answer_ids)
-
-    def _count_thinking(self, result: FamilyResult, question: Question, rollout: Rollout) -> None:
-        assert rollout.finished is not None
-        result.thinking_tokens.append(rollout.finished.usage.thinking_tokens)
-        stopped = rollout.finished.stop is ThinkingStop.FINISHED
-        result.finished = result.finished.add(stopped)
-        for attempt in read_attempts(self._runner.text(rollout.thinking_ids)):
-            for step in attempt.steps:
-                result.steps = result.steps.add(step_is_right(step))
-            if attempt.verdict == "yes" and question.problem is not None:
-                result.claims = result.claims.add(claim_is_true(attempt, question.problem))
+def evaluate(
+    model_dir: Path, config: EvaluationConfig, on_done: Callable[[str], None]
+) -> Evaluation:
+    """Measure every family; `on_done` is told the name of each when it is done."""
+    runner = RolloutRunner(
+        model_dir, batch=config.batch, temperature=config.temperature, threads=config.threads
+    )
+    evaluator = Evaluator(runner, split=config.split, seed=config.seed, budgets=BUDGETS)
+    started = time.monotonic()
+    families: dict[str, FamilyFigures] = {}
+    for family in EASY_FAMILIES:
+        families[family] = family_figures(evaluator.easy(family, config.problems))
+        on_done(family)
+    mix: list[ProblemRecord] = []
+    for size in countdown.SIZES:
+        records = evaluator.countdown(size, config.problems)
+        mix += records if size in MIX_SIZES else []
+        families[f"countdown-{size}"] = family_figures(records)
+        on_done(f"countdown-{size}")
+    families[MIX] = family_figures(mix)
+    return Evaluation(
+        split=config.split,
+        temperature=runner.temperature,
+        seed=config.seed,
+        seconds=time.monotonic() - started,
+        device=processor_name(),
+        families=families,
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line, evaluate, print the report."""
     options = _parse(arguments)
-    runner = RolloutRunner(
-        options.model,
-        batch=options.batch,
+    config = EvaluationConfig(
+        problems=QUICK_PROBLEMS if options.quick else options.problems,
+        split=options.split,
         temperature=options.temperature,
+        batch=options.batch,
         threads=options.threads,
+        seed=options.seed,
     )
-    evaluator = Evaluator(runner, split=options.split, seed=options.seed)
-    count = 40 if options.quick else options.problems
-    started = time.monotonic()
-    results: dict[str, FamilyResult] = {}
-    for family in EASY_FAMILIES:
-        results[family] = evaluator.easy(family, count)
-    for size in countdown.SIZES:
-        results[f"countdown-{size}"] = evaluator.countdown(size, count)
-        print(f"countdown-{size} done", file=sys.stderr, flush=True)
-    report = render(results, temperature=options.temperature, seconds=time.monotonic() - started)
-    print(report.text)
+    evaluation = evaluate(options.model, config, _report_progress)
+    print(render(evaluation))
     if options.json:
-        options.json.write_text(json.dumps(report.figures, indent=2) + "\n")
+        evaluation.write(options.json)
+
+
+def _report_progress(family: str) -> None:
+    print(f"{family} done", file=sys.stderr, flush=True)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    defaults = EvaluationConfig()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face directory")
-    parser.add_argument("--problems", type=int, default=500, help="of each size and family")
-    parser.add_argument("--split", choices=countdown.SPLITS[1:], default="test")
-    parser.add_argument("--temperature", type=float, default=0.8)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("--problems", type=int, default=defaults.problems, help="of each kind")
+    parser.add_argument("--split", choices=countdown.SPLITS[1:], default=defaults.split)
+    parser.add_argument("--temperature", type=float, help="default: the model's own")
+    parser.add_argument("--batch", type=int, default=defaults.batch)
+    parser.add_argument("--threads", type=int, default=defaults.threads)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--json", type=Path, help="write the figures there too")
-    parser.add_argument("--quick", action="store_true", help="40 problems of each kind")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_PROBLEMS} problems each")
     return parser.parse_args(arguments)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from workers.training.countdown import Problem, Step
 
 _STEP = re.compile(r"([-+*/]) (\d+) = (\d+)")
 _LINE = re.compile(
-    r"(?: wait)?(?: (?P<header>[\d ]+):)?"
+    r"(?P<wait> wait)?(?: (?P<header>[\d ]+):)?"
     r" (?P<first>\d+)(?P<steps>(?: [-+*/] \d+ = \d+)+)(?: (?P<verdict>yes|no))?"
 )
 _EXPRESSION = re.compile(r"[\d +\-*/()]+")
@@ -28,17 +27,23 @@ class Attempt:
     numbers: tuple[int, ...]  # target first, as restated in the header; empty without one
     steps: tuple[Step, ...]
     verdict: str | None  # "yes", "no", or None when the line was cut
+    is_verification: bool  # a pass over an earlier hit
 
 
 def read_attempts(thinking: str) -> list[Attempt]:
-    """Parse every complete line of thinking; lines that do not parse are left out."""
-    attempts = []
-    for line in thinking.split("\n")[1:]:
-        if match := _LINE.fullmatch(line):
-            header = tuple(map(int, (match["header"] or "").split()))
-            steps = _read_steps(int(match["first"]), match["steps"])
-            attempts.append(Attempt(header, steps, match["verdict"]))
-    return attempts
+    """Parse every line of thinking; lines that do not parse are left out."""
+    attempts = map(read_attempt, thinking.split("\n")[1:])
+    return [attempt for attempt in attempts if attempt is not None]
+
+
+def read_attempt(line: str) -> Attempt | None:
+    """Parse one line of thinking, without its newline."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    header = tuple(map(int, (match["header"] or "").split()))
+    steps = _read_steps(int(match["first"]), match["steps"])
+    return Attempt(header, steps, match["verdict"], match["wait"] is not None)
 
 
 def _read_steps(first: int, text: str) -> tuple[Step, ...]:
@@ -62,7 +67,7 @@ def step_is_right(step: Step) -> bool:
 
 
 def claim_is_true(attempt: Attempt, problem: Problem) -> bool:
-    """Whether an attempt that says "yes" really reaches the target with the given numbers."""
+    """Whether an attempt really reaches the target with the given numbers, each step right."""
     used = [attempt.steps[0].left, *(step.right for step in attempt.steps)]
     return (
         all(map(step_is_right, attempt.steps))
@@ -98,8 +103,3 @@ def _is_arithmetic(text: str) -> bool:
     except SyntaxError:
         return False
     return True
-
-
-def confidence(logprobs: list[float]) -> float:
-    """Geometric mean probability of the answer's tokens, 0 to 1."""
-    return math.exp(sum(logprobs) / len(logprobs)) if logprobs else 0.0

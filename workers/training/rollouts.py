@@ -18,6 +18,7 @@ from workers.engine import (
     LLMEngine,
     SpecialTokens,
 )
+from workers.sampling_defaults import SamplingDefaults
 from workers.training.vocabulary import BOS, END_THINK, EOS, THINK
 
 MAX_ANSWER_TOKENS = 48
@@ -45,14 +46,19 @@ class Rollout:
 class RolloutRunner:
     """An engine with its tokenizer, for offline use."""
 
-    def __init__(self, model_dir: Path, *, batch: int, temperature: float, threads: int) -> None:
+    def __init__(
+        self, model_dir: Path, *, batch: int, temperature: float | None, threads: int
+    ) -> None:
+        """Without a temperature the model's own default is used."""
         torch.set_num_threads(threads)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir)
         eos, think, end = self.tokenizer.convert_tokens_to_ids([EOS, THINK, END_THINK])
         tokens = SpecialTokens(eos_ids=frozenset({eos}), think_open_id=think, think_close_id=end)
         self._engine = LLMEngine(EngineConfig(model_dir=model_dir, max_running=batch), tokens)
         self._batch = batch
-        self._temperature = temperature
+        if temperature is None:
+            temperature = SamplingDefaults.load(model_dir).temperature
+        self.temperature = temperature
 
     def request(
         self, request_id: str, prompt: str, budget: int, seed: int, prefix: Iterable[int] = ()
@@ -65,7 +71,7 @@ class RolloutRunner:
             thinking_prefix_ids=tuple(prefix),
             thinking_budget=budget,
             max_answer_tokens=MAX_ANSWER_TOKENS,
-            temperature=self._temperature,
+            temperature=self.temperature,
             seed=seed,
         )
 

@@ -103,3 +103,17 @@ def test_targets_are_the_next_tokens_and_leave_out_prompts(tokenizer):
     counted = targets[:, :-1] != IGNORED
     assert torch.equal(targets[:, :-1][counted], shifted[counted])
     assert not ((targets == bos) | (targets == think)).any()
+
+
+def test_the_second_stage_learns_to_close_only_after_a_hit(tokenizer):
+    sampler = WindowSampler(tokenizer, rows=32, window=160, seed=3)
+    yes, close = tokenizer.encode(" yes").ids[0], tokenizer.token_to_id(END_THINK)
+
+    inputs, first = sampler.batch(0, 1.0)
+    _, second = sampler.batch(0, 1.0, learn_cuts=False)
+
+    dropped = first != second
+    assert (first[dropped] == close).all()
+    assert (inputs[dropped] != yes).all()
+    assert dropped.any()
+    assert (second[inputs == yes] == close).any()

@@ -1,0 +1,148 @@
+"""Asks the model the questions of one family and keeps a record of each. Figures come later.
+
+Sampling is keyed on (seed, position), so the thinking at a small budget is the start of the
+thinking at a large one: each problem is thought about once, at the largest budget, and closed at
+each of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from tqdm import tqdm
+
+from workers.engine import ThinkingStop
+from workers.training import countdown
+from workers.training.oracle import Oracle
+from workers.training.questions import Question, countdown_question, draw_easy
+from workers.training.reading import countdown_is_well_formed
+from workers.training.records import ForcedAnswer, ProblemRecord, ThinkingRecord
+from workers.training.rollouts import Rollout, RolloutRunner
+from workers.training.thinking_reader import ThinkingReader
+from workers.training.vocabulary import END_THINK, THINK
+
+TIER_BUDGETS = (50, 500, 2000, 10_000)
+EASY_BUDGET = TIER_BUDGETS[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How one problem was answered after at most `budget` thinking tokens."""
+
+    budget: int
+    rollout: Rollout
+    is_forced: bool  # by the budget, not by the model's own close
+
+
+class Evaluator:
+    """Runs the questions of one family after another; `budgets` ascend, the tiers among them."""
+
+    def __init__(
+        self, runner: RolloutRunner, *, split: str, seed: int, budgets: Sequence[int]
+    ) -> None:
+        self._runner = runner
+        self._split = split
+        self._seed = seed
+        self._budgets = budgets
+        self._reader = ThinkingReader(runner.tokenizer)
+        self._oracle = Oracle(runner.tokenizer.backend_tokenizer)
+
+    def easy(self, family: str, count: int) -> list[ProblemRecord]:
+        """Questions of an easy family at the simple tier's budget."""
+        rng = Random(f"{self._seed}:{family}")
+        questions = [draw_easy(rng, self._split, family) for _ in range(count)]
+        rollouts = self._think(questions, EASY_BUDGET)
+        return [
+            ProblemRecord(
+                thinking=self._read(question, rollout),
+                is_right={EASY_BUDGET: self._is_right(question, rollout)},
+            )
+            for question, rollout in zip(questions, rollouts, strict=True)
+        ]
+
+    def countdown(self, size: int, count: int) -> list[ProblemRecord]:
+        """Countdown problems of one size, cut at every budget and at one random token each."""
+        rng = Random(f"{self._seed}:countdown:{size}")
+        drawn = countdown.problems(rng, size, self._split, count)
+        questions = [countdown_question(rng, problem) for problem in drawn]
+        full = self._think(questions, self._budgets[-1])
+        by_budget = [self._close(questions, full, [b] * len(full)) for b in self._budgets]
+        random_budgets = [rng.randrange(max(1, len(rollout.thinking_ids))) for rollout in full]
+        at_random = self._close(questions, full, random_budgets)
+        return [
+            self._countdown_record(question, cuts, random_cut)
+            for question, cuts, random_cut in zip(
+                questions, zip(*by_budget, strict=True), at_random, strict=True
+            )
+        ]
+
+    def _countdown_record(
+        self, question: Question, cuts: Sequence[Cut], at_random: Cut
+    ) -> ProblemRecord:
+        assert question.problem is not None
+        forced = [cut for cut in cuts if cut.is_forced and cut.budget in TIER_BUDGETS]
+        answers = [self._forced(question, cut, is_random=False) for cut in forced]
+        if at_random.is_forced:
+            answers.append(self._forced(question, at_random, is_random=True))
+        rng = Random(f"{self._seed}:oracle:{question.problem.key}")  # whatever the model does
+        return ProblemRecord(
+            thinking=self._read(question, cuts[-1].rollout),
+            is_right={cut.budget: self._is_right(question, cut.rollout) for cut in cuts},
+            oracle=self._oracle.solved_within(rng, question.problem, self._budgets),
+            forced=tuple(answers),
+        )
+
+    def _think(self, questions: Sequence[Question], budget: int) -> list[Rollout]:
+        """Think about all questions; rollouts in the order of the questions."""
+        requests = (
+            self._runner.request(str(i), question.prompt, budget, self._seed + i)
+            for i, question in enumerate(questions)
+        )
+        done = {}
+        with tqdm(total=len(questions), unit="problem", leave=False) as bar:
+            for rollout in self._runner.run(requests):
+                bar.update()
+                done[rollout.request_id] = rollout
+        return [done[str(i)] for i in range(len(questions))]
+
+    def _close(
+        self, questions: Sequence[Question], full: Sequence[Rollout], budgets: Sequence[int]
+    ) -> list[Cut]:
+        """Answer each question after the thinking that its budget allows."""
+        cut = {}
+        for i, (question, rollout, budget) in enumerate(zip(questions, full, budgets, strict=True)):
+            if len(rollout.thinking_ids) > budget:
+                prefix = rollout.thinking_ids[:budget]
+                cut[str(i)] = self._runner.request(
+                    str(i), question.prompt, budget, self._seed + i, prefix
+                )
+        answered = {rollout.request_id: rollout for rollout in self._runner.run(cut.values())}
+        closed = [answered.get(str(i), rollout) for i, rollout in enumerate(full)]
+        return [Cut(b, r, _was_cut(r)) for b, r in zip(budgets, closed, strict=True)]
+
+    def _forced(self, question: Question, cut: Cut, *, is_random: bool) -> ForcedAnswer:
+        assert question.problem is not None
+        answer = self._runner.text(cut.rollout.answer_ids)
+        return ForcedAnswer(
+            num_tokens=len(cut.rollout.answer_ids),
+            logprob=sum(cut.rollout.logprobs),
+            is_right=question.is_right(answer),
+            is_well_formed=countdown_is_well_formed(answer, question.problem),
+            has_marker=THINK in answer or END_THINK in answer,
+            is_random_cut=is_random,
+        )
+
+    def _read(self, question: Question, rollout: Rollout) -> ThinkingRecord:
+        return self._reader.read(
+            rollout.thinking_ids, question.problem, is_finished=not _was_cut(rollout)
+        )
+
+    def _is_right(self, question: Question, rollout: Rollout) -> bool:
+        return question.is_right(self._runner.text(rollout.answer_ids))
+
+
+def _was_cut(rollout: Rollout) -> bool:
+    assert rollout.finished is not None
+    return rollout.finished.stop is ThinkingStop.EXHAUSTED
