@@ -58,7 +58,7 @@ async def run(config: WorkerConfig) -> None:
 async def open_worker(config: WorkerConfig) -> AsyncIterator[Worker]:
     """A worker whose server is bound but not started; closing it waits for every settlement."""
     async with AsyncExitStack() as stack:
-        ledger = Ledger.from_url(config.redis_url, LedgerConfig(timeout_s=config.ledger_timeout_s))
+        ledger = _open_ledger(config)
         stack.push_async_callback(ledger.close)
         await ledger.ping()
         settler = Settler(ledger, stack.enter_context(Spool(config.spool_dir)))
@@ -73,6 +73,13 @@ async def open_worker(config: WorkerConfig) -> AsyncIterator[Worker]:
         service = WorkerService(segments, feed, _limits(config, llm), lambda: server.gives_up_calls)
         worker_pb2_grpc.add_WorkerServicer_to_server(service, server.grpc_server)
         yield Worker(server=server, engine=engine, segments=segments, ledger=ledger)
+
+
+def _open_ledger(config: WorkerConfig) -> Ledger:
+    try:
+        return Ledger.from_url(config.redis_url, LedgerConfig(timeout_s=config.ledger_timeout_s))
+    except ValueError as error:
+        raise ConfigError(f"WORKER_REDIS_URL: {error}") from error
 
 
 def _server_config(config: WorkerConfig) -> rpc.ServerConfig:

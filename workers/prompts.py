@@ -41,8 +41,6 @@ class Prompts:
             return self._tokenizer.encode_chat(
                 [{"role": m.role, "content": m.content} for m in request.messages]
             )
-        if self._tokenizer.has_chat_template:
-            return self._tokenizer.encode_chat([{"role": "user", "content": request.prompt}])
         return self._tokenizer.encode_prompt(request.prompt)
 
 

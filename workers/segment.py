@@ -11,6 +11,7 @@ from enum import Enum
 
 from ponder.v1 import budget_pb2, worker_pb2
 from workers.accounts import Accounts
+from workers.deadline import Deadline
 from workers.engine import AsyncEngine, EngineError, EngineOutput, Finished
 from workers.errors import WorkerError
 from workers.load import LoadFeed
@@ -21,6 +22,10 @@ from workers.tokenizer import TextStream
 
 _log = logging.getLogger(__name__)
 _NOT_FINAL = budget_pb2.FINISH_REASON_UNSPECIFIED
+# Answers are short beside the thinking; the router keeps as much when it sets the budget.
+_ANSWER_RESERVE_TOKENS = 32
+# For the forced close, and for steps that take longer than those before.
+_ANSWER_RESERVE_S = 0.03
 _CUT_SHORT = (_NOT_FINAL, budget_pb2.FINISH_REASON_CANCELLED)
 
 
@@ -57,6 +62,7 @@ class Segment:
         self._engine_id = engine_id
         self._workshop = workshop
         self._cut: Cut | None = None
+        self._must_answer = False
         self._call_ended = asyncio.Event()
         self._arrived = asyncio.Event()
         self._thinking_ids: list[int] = []
@@ -66,10 +72,7 @@ class Segment:
 
     async def run(self, remaining_s: float | None) -> None:
         """Thinks, answers, settles; ends by the deadline, `remaining_s` from now. Never raises."""
-        loop = asyncio.get_running_loop()
-        timer = None
-        if remaining_s is not None:
-            timer = loop.call_later(remaining_s, self.cut, Cut.DEADLINE)
+        deadline = None if remaining_s is None else self._deadline(remaining_s)
         try:
             await self._conclude(await self._think())
         except (EngineError, WorkerError) as error:
@@ -78,8 +81,8 @@ class Segment:
             _log.exception("a segment failed")
             self._fail(error)
         finally:
-            if timer is not None:
-                timer.cancel()
+            if deadline is not None:
+                deadline.cancel()
             self._workshop.feed.notify()
 
     def cut(self, by: Cut) -> None:
@@ -104,31 +107,48 @@ class Segment:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
+            # All of it before the first yield: more may arrive while a chunk is being sent, and an
+            # answer must not overtake the thinking that came before it.
             failure, done = self._failure, self._done
-            thinking_ends = bool(self._answer_ids) or done is not None
-            if self._thinking_ids or (thinking_ends and thinking.holds_text):
-                yield self._thinking_event(thinking, is_last=thinking_ends)
-            if self._answer_ids or (done is not None and answer.holds_text):
-                yield self._answer_event(answer, is_last=done is not None)
+            thinking_ids, self._thinking_ids = self._thinking_ids, []
+            answer_ids, self._answer_ids = self._answer_ids, []
+            thinking_ends = bool(answer_ids) or done is not None
+            if thinking_ids or (thinking_ends and thinking.holds_text):
+                yield self._thinking_event(thinking_ids, thinking, is_last=thinking_ends)
+            if answer_ids or (done is not None and answer.holds_text):
+                yield _answer_event(answer_ids, answer, is_last=done is not None)
             if failure is not None:
                 raise failure
             if done is not None:
                 yield worker_pb2.ThinkEvent(done=done)
                 return
 
-    def _thinking_event(self, text: TextStream, *, is_last: bool) -> worker_pb2.ThinkEvent:
-        ids, self._thinking_ids = self._thinking_ids, []
+    def _thinking_event(
+        self, ids: list[int], text: TextStream, *, is_last: bool
+    ) -> worker_pb2.ThinkEvent:
         chunk = worker_pb2.ThinkingChunk(ids=ids)
         if self._request.include_thinking:
             chunk.text = text.feed(ids) + (text.flush() if is_last else "")
         return worker_pb2.ThinkEvent(thinking=chunk)
 
-    def _answer_event(self, text: TextStream, *, is_last: bool) -> worker_pb2.ThinkEvent:
-        ids, self._answer_ids = self._answer_ids, []
-        shown = text.feed(ids) + (text.flush() if is_last else "")
-        return worker_pb2.ThinkEvent(answer=worker_pb2.AnswerChunk(text=shown, num_tokens=len(ids)))
-
     # Producing
+
+    def _deadline(self, remaining_s: float) -> Deadline:
+        return Deadline(
+            remaining_s,
+            answer_s=self._answer_s,
+            close=self._close_thinking,
+            end=lambda: self.cut(Cut.DEADLINE),
+        )
+
+    def _close_thinking(self) -> None:
+        self._must_answer = True
+        self._workshop.engine.close_thinking(self._engine_id)
+
+    def _answer_s(self) -> float:
+        """Time to keep for the answer, as fast as tokens come now."""
+        tokens = min(self._request.max_answer_tokens, _ANSWER_RESERVE_TOKENS)
+        return tokens * self._workshop.engine.load().time_per_output_token_s + _ANSWER_RESERVE_S
 
     async def _think(self) -> worker_pb2.ThinkDone:
         workshop, request = self._workshop, self._request
@@ -138,6 +158,8 @@ class Segment:
         )
         if self._cut is not None:
             return done_before_start(request)
+        if self._must_answer:  # the engine did not know the request yet when it was told
+            engine_request = engine_request.closing()
         finished: Finished | None = None
         async for output in workshop.engine.submit(engine_request):
             self._take(output)
@@ -174,3 +196,8 @@ class Segment:
     def _fail(self, error: Exception) -> None:
         self._failure = error
         self._arrived.set()
+
+
+def _answer_event(ids: list[int], text: TextStream, *, is_last: bool) -> worker_pb2.ThinkEvent:
+    shown = text.feed(ids) + (text.flush() if is_last else "")
+    return worker_pb2.ThinkEvent(answer=worker_pb2.AnswerChunk(text=shown, num_tokens=len(ids)))

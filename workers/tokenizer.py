@@ -38,10 +38,6 @@ class Tokenizer:
         """Whether <think> and </think> are tokens of this model."""
         return self.think_open_id is not None and self.think_close_id is not None
 
-    @property
-    def has_chat_template(self) -> bool:
-        return self._template is not None
-
     def special_tokens(self, wrap_up: str = "") -> SpecialTokens:
         """What the engine needs; `wrap_up` is said before a forced </think>."""
         return SpecialTokens(

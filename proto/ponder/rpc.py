@@ -79,10 +79,6 @@ class RpcServer:
         """Says that the services can do their work now."""
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
-    async def set_not_serving(self) -> None:
-        """Says that they cannot, for now; calls are still accepted."""
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-
     async def drain(self, hurry: asyncio.Event | None = None) -> None:
         """Turns new calls away and returns when the running ones have ended, or after grace_s.
 

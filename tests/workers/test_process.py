@@ -60,6 +60,11 @@ def test_an_unreachable_redis_is_named_in_one_line(worker_env):
     assert "secret" not in line
 
 
+async def test_an_unreadable_redis_url_is_named(start_worker):
+    with pytest.raises(ConfigError, match="WORKER_REDIS_URL"):
+        await start_worker(redis_url="redis://127.0.0.1:port")
+
+
 @pytest.mark.e2e
 def test_a_port_in_use_is_named_in_one_line(worker_env):
     with socket.create_server(("127.0.0.1", 0)) as taken:

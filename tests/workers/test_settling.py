@@ -85,14 +85,36 @@ async def test_a_cancelled_request_frees_its_pages_and_settles_what_it_spent(wor
 
 
 async def test_a_deadline_ends_and_settles_a_request(worker, make_request):
-    call = worker.stub.Think(make_request(thinking_budget=3000), timeout=0.5)
-    await worker.status_of(call)
-    await worker.parts.segments.wait_until_idle()
+    segment = worker.parts.segments.start(make_request(thinking_budget=3000), remaining_s=None)
+    events = [await anext(segment.events())]
+
+    segment.cut(Cut.DEADLINE)
+    events += [event async for event in segment.events()]
 
     [trace] = await worker.traces()
     assert trace.finish_reason == budget_pb2.FINISH_REASON_DEADLINE
     assert trace.stop == budget_pb2.THINKING_STOP_EXHAUSTED
+    assert events[-1].done.usage == trace.usage
     assert worker.parts.engine.load().running == 0
+
+
+async def test_a_deadline_that_comes_near_closes_the_thinking_and_leaves_an_answer(
+    worker, make_request, monkeypatch
+):
+    # The whole time is the answer's, so that no clock decides when to close.
+    monkeypatch.setattr("workers.segment._ANSWER_RESERVE_S", 1000.0)
+    request = make_request(thinking_budget=3000, answer_on_exhaustion=False)
+    segment = worker.parts.segments.start(request, remaining_s=1000.0)
+
+    events = [event async for event in segment.events()]
+
+    done = events[-1].done
+    assert done.stop == budget_pb2.THINKING_STOP_EXHAUSTED
+    assert done.finish_reason in (budget_pb2.FINISH_REASON_STOP, budget_pb2.FINISH_REASON_LENGTH)
+    assert done.usage.thinking_tokens < 3000
+    assert "".join(event.answer.text for event in events)
+    [trace] = await worker.traces()
+    assert trace.usage == done.usage
 
 
 async def test_a_call_cancelled_while_it_waits_settles_earlier_segments(start_worker, make_request):

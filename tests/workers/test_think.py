@@ -3,6 +3,18 @@
 import pytest
 
 from ponder.v1 import budget_pb2
+from workers.engine import EngineOutput
+from workers.segment import Segment
+
+
+def output(thinking_ids: tuple[int, ...] = (), answer_ids: tuple[int, ...] = ()) -> EngineOutput:
+    return EngineOutput(
+        request_id="by-hand",
+        thinking_ids=thinking_ids,
+        answer_ids=answer_ids,
+        logprobs=tuple(0.0 for _ in answer_ids),
+        finished=None,
+    )
 
 
 @pytest.mark.parametrize("budget", [0, 1, 2, 17, 130])
@@ -62,6 +74,22 @@ async def test_streams_thinking_in_chunks_before_the_answer(worker, make_request
     assert kinds == sorted(kinds, key=["thinking", "answer", "done"].index)
     assert kinds.count("thinking") >= 2
     assert kinds.count("done") == 1
+
+
+async def test_an_answer_does_not_overtake_thinking_that_came_while_a_chunk_was_sent(
+    worker, make_request
+):
+    segment = Segment(make_request(), "by-hand", worker.parts.segments._workshop)
+    events = segment.events()
+    segment._take(output(thinking_ids=(10,)))
+    await anext(events)
+
+    segment._take(output(thinking_ids=(11,)))
+    segment._take(output(answer_ids=(12,)))
+    sent = [await anext(events), await anext(events)]
+    # The generator is left open: the segment has no end.
+
+    assert [event.WhichOneof("event") for event in sent] == ["thinking", "answer"]
 
 
 async def test_times_are_reported(worker, make_request):

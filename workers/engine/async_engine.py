@@ -120,6 +120,10 @@ class AsyncEngine:
         """End a request; its iterator gets a last output that says so."""
         self._command(lambda: self._engine.abort(request_id))
 
+    def close_thinking(self, request_id: str) -> None:
+        """Cut the thinking of a request after one more token; the answer follows."""
+        self._command(lambda: self._engine.close_thinking(request_id))
+
     def _command(self, command: Callable[[], None]) -> None:
         with self._wake:
             self._commands.append(command)

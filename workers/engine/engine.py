@@ -77,6 +77,10 @@ class LLMEngine:
         if output is not None:
             self._outbox.append(output)
 
+    def close_thinking(self, request_id: str) -> None:
+        """Cut the thinking of a request after one more token; the answer follows."""
+        self.scheduler.close_thinking(request_id)
+
     def step(self) -> list[EngineOutput]:
         """Run one step; returns what the requests gained, aborted ones included."""
         started_s = self._clock()

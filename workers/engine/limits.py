@@ -59,6 +59,7 @@ class RequestLimits:
             yield "max_answer_tokens must be at least 1"
         if self.most_tokens(request) > self.max_model_len:
             yield (
-                "prompt_ids, thinking_budget and max_answer_tokens need "
-                f"{self.most_tokens(request)} tokens and max_model_len is {self.max_model_len}"
+                f"prompt ({len(request.prompt_ids)} tokens), thinking_budget and max_answer_tokens "
+                f"need {self.most_tokens(request)} tokens, more than max_model_len "
+                f"{self.max_model_len}: shorten the prompt or think less"
             )

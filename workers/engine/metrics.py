@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from workers.engine.request import EngineOutput
 from workers.engine.scheduler import StepPlan
 
-_HALF_LIFE_S = 5.0  # of busy time
+# Both of busy time. The pace is what deadlines are kept by: it must follow a batch that grows.
+_HALF_LIFE_S = 5.0
+_PACE_HALF_LIFE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +35,13 @@ class EngineMetrics:
         self.busy_s = 0.0
         self.finished = 0
         self.time_to_first_token_s = 0.0
+        self.time_per_output_token_s = 0.0
         self._recent_tokens = 0.0
         self._recent_s = 0.0
-        self._recent_decode_steps = 0.0
-        self._recent_decode_s = 0.0
 
     @property
     def tokens_per_s(self) -> float:
         return self._recent_tokens / self._recent_s if self._recent_s else 0.0
-
-    @property
-    def time_per_output_token_s(self) -> float:
-        steps = self._recent_decode_steps
-        return self._recent_decode_s / steps if steps else 0.0
 
     def record_step(self, plan: StepPlan, duration_s: float) -> None:
         """Book the tokens and the time of one step."""
@@ -56,8 +52,13 @@ class EngineMetrics:
         self._recent_tokens = self._recent_tokens * decay + num_sampled
         self._recent_s = self._recent_s * decay + duration_s
         if plan.decode:
-            self._recent_decode_steps = self._recent_decode_steps * decay + 1
-            self._recent_decode_s = self._recent_decode_s * decay + duration_s
+            self._record_pace(duration_s)
+
+    def _record_pace(self, duration_s: float) -> None:
+        """Weighted by time, not by steps: else many quick steps of before outweigh slow ones."""
+        pace_s = self.time_per_output_token_s
+        weight = 1.0 - 0.5 ** (duration_s / _PACE_HALF_LIFE_S) if pace_s else 1.0
+        self.time_per_output_token_s = pace_s + weight * (duration_s - pace_s)
 
     def record_outputs(self, outputs: list[EngineOutput]) -> None:
         """Book the requests that ended."""

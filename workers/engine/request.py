@@ -1,7 +1,7 @@
 """What goes into the engine and what comes out of it: plain messages, in token ids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -43,6 +43,11 @@ class EngineRequest:
     seed: int = 0
     answer_on_exhaustion: bool = True
     prompt_opens_thinking: bool = True
+
+    def closing(self) -> "EngineRequest":
+        """The same with one more thinking token at most, then the answer."""
+        budget = min(self.thinking_budget, len(self.thinking_prefix_ids) + 1)
+        return replace(self, thinking_budget=budget, answer_on_exhaustion=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

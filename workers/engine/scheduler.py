@@ -111,14 +111,19 @@ class Scheduler:
 
     def abort(self, request_id: str, now_s: float) -> EngineOutput | None:
         """End a request now and free what it holds; None when it is not here."""
-        for sequence in (*self.running, *self.waiting):
-            if sequence.request.request_id == request_id:
-                sequence.thinking.cancel()
-                if not sequence.is_running:
-                    self.waiting.remove(sequence)
-                self._retire(sequence)
-                return sequence.take_output(now_s, self._geometry.bytes_per_page)
-        return None
+        sequence = self._find(request_id)
+        if sequence is None:
+            return None
+        sequence.thinking.cancel()
+        if not sequence.is_running:
+            self.waiting.remove(sequence)
+        self._retire(sequence)
+        return sequence.take_output(now_s, self._geometry.bytes_per_page)
+
+    def close_thinking(self, request_id: str) -> None:
+        """Let a request that thinks go on to its answer; an unknown id is not an error."""
+        if (sequence := self._find(request_id)) is not None:
+            sequence.thinking.close_soon()
 
     def plan(self, now_s: float) -> StepPlan:
         """Choose what runs next and give it pages."""
@@ -157,6 +162,10 @@ class Scheduler:
         for s in self.running:
             row = self._slots.page_table[s.slot, s.first_page : s.next_page]
             assert row.tolist() == s.pages, "the page table differs from the pages held"
+
+    def _find(self, request_id: str) -> Sequence | None:
+        everything = chain(self.running, self.waiting)
+        return next((s for s in everything if s.request.request_id == request_id), None)
 
     # Planning
 

@@ -148,6 +148,11 @@ class ThinkingState:
             self.stop = ThinkingStop.CANCELLED
         self._finish(FinishReason.CANCELLED)
 
+    def close_soon(self) -> None:
+        """Make the next thinking token the last; an answer follows it whatever was asked for."""
+        self._answers_on_exhaustion = True
+        self._budget = min(self._budget, self.thinking_tokens + 1)
+
     def _observe_thinking(self, token: int) -> Verdict:
         if token == self._close_id:
             self.stop, self.phase = ThinkingStop.FINISHED, Phase.ANSWER

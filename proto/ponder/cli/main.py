@@ -1,7 +1,10 @@
 """The root command. Its subcommands are found by entry point, see ponder/cli/discovery.py."""
 
+import os
+
 import click
 
+from ponder.cli import variables
 from ponder.cli.discovery import EntryPointGroup
 
 _EPILOG = """\b
@@ -23,3 +26,4 @@ def main() -> None:
     A router predicts how many thinking tokens an answer needs, picks a tier (simple, moderate,
     complex or research), and two pools of workers keep to it.
     """
+    variables.refuse_unknown(os.environ)

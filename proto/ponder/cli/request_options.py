@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ponder.cli import variables
 from ponder.cli.client import Connection
 from ponder.cli.processes import DEFAULT_PORT
 from ponder.v1 import reasoner_pb2
@@ -21,13 +22,13 @@ _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
     click.option(
         "--target",
         default=f"127.0.0.1:{DEFAULT_PORT}",
-        envvar="PONDER_TARGET",
+        envvar=variables.TARGET,
         show_default=True,
         show_envvar=True,
         metavar="HOST:PORT",
         help="Where the router listens.",
     ),
-    click.option("--api-key", envvar="PONDER_API_KEY", show_envvar=True, help="The tenant's key."),
+    click.option("--api-key", envvar=variables.API_KEY, show_envvar=True, help="The tenant's key."),
     click.option(
         "--timeout",
         "timeout_s",

@@ -51,6 +51,7 @@ class ThinkRequest(_message.Message):
     answer_on_exhaustion: _builtins.bool
     """What to do when the budget is spent. True: close the thinking and answer. False: end the segment
     without an answer and without settling, so that the router can resume it with a higher budget.
+    A thinking that the deadline cuts is answered either way.
     """
     include_thinking: _builtins.bool
     """Send the thinking as text too."""

@@ -2,7 +2,13 @@ import asyncio
 
 import pytest
 
-from workers.engine import AsyncEngine, EngineStopped, FinishReason, InvalidRequest
+from workers.engine import (
+    AsyncEngine,
+    EngineStopped,
+    FinishReason,
+    InvalidRequest,
+    ThinkingStop,
+)
 
 DEADLINE_S = 20
 
@@ -49,6 +55,21 @@ async def test_a_request_id_in_use_is_refused(engine, make_request):
     with pytest.raises(InvalidRequest, match="request_id"):
         await anext(engine.submit(make_request(10)))
     await stream.aclose()
+
+
+async def test_a_closed_thinking_is_answered(engine, make_request):
+    stream = engine.submit(make_request(10, thinking_budget=1500))
+    await anext(stream)
+
+    engine.close_thinking("r10")
+    async with asyncio.timeout(DEADLINE_S):
+        outputs = [output async for output in stream]
+
+    finished = outputs[-1].finished
+    assert finished.stop is ThinkingStop.EXHAUSTED
+    assert finished.reason in (FinishReason.STOP, FinishReason.LENGTH)
+    assert finished.usage.thinking_tokens < 1500
+    assert any(output.answer_ids for output in outputs)
 
 
 async def test_abort_ends_the_stream_with_what_was_spent(engine, make_request):

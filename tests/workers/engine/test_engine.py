@@ -21,7 +21,7 @@ from workers.engine import (
         ({"thinking_budget": -1}, "thinking_budget"),
         ({"thinking_budget": 1, "thinking_prefix_ids": [9, 9]}, "thinking_budget"),
         ({"thinking_budget": 0, "answer_on_exhaustion": False}, "thinking_budget"),
-        ({"thinking_budget": 10_000}, "max_model_len"),
+        ({"thinking_budget": 10_000}, "prompt .*max_model_len 400: shorten the prompt"),
         ({"temperature": -0.1}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
         ({"temperature": float("inf")}, "temperature"),

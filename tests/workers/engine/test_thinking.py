@@ -145,3 +145,24 @@ def test_a_model_without_markers_answers_at_once():
     assert ids == [1]
     assert state.observe(20).kind is TokenKind.ANSWER
     assert state.stop is ThinkingStop.NONE
+
+
+def test_a_thinking_told_to_close_thinks_one_more_token_and_answers():
+    state, _ = start(thinking_budget=100, answer_on_exhaustion=False)
+    state.observe(20)
+
+    state.close_soon()
+    verdict = state.observe(21)
+
+    assert verdict.forced == (*WRAP, CLOSE)
+    assert (state.stop, state.thinking_tokens) == (ThinkingStop.EXHAUSTED, 2)
+
+
+def test_a_thinking_told_to_close_stays_within_its_budget():
+    state, _ = start(thinking_budget=2)
+    state.observe(20)
+
+    state.close_soon()
+    state.observe(21)
+
+    assert (state.phase, state.thinking_tokens) == (Phase.CLOSE, 2)

@@ -1,0 +1,20 @@
+"""The environment variables of the command line itself; those of the processes are theirs."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import click
+
+PREFIX: Final = "PONDER_"
+TARGET: Final = "PONDER_TARGET"
+API_KEY: Final = "PONDER_API_KEY"
+_KNOWN: Final = (API_KEY, TARGET)
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Raises click.ClickException that names every variable with our prefix that nobody reads."""
+    unknown = [name for name in sorted(names) if name.startswith(PREFIX) and name not in _KNOWN]
+    if unknown:
+        raise click.ClickException(
+            f"{', '.join(unknown)}: unknown variable; {' and '.join(_KNOWN)} are known"
+        )
