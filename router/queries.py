@@ -22,8 +22,8 @@ from router.tenants import Tenant
 from router.tiers import TIERS, tier_name
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-# C0 and C1 control characters, line feed and tab aside.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# C0 and C1 control characters, tab and both parts of a line end aside.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _ROLES: Final = ("system", "user", "assistant")
 _MAX_MESSAGES: Final = 256
 _MAX_TEMPERATURE: Final = 2.0
@@ -193,7 +193,7 @@ def _check_characters(field: str, text: str) -> None:
     if found := _CONTROL.search(text):
         raise InvalidRequest(
             f"{field} holds the control character U+{ord(found[0]):04X} at {found.start()}; "
-            "remove it, only line feed and tab are allowed"
+            "remove it, only line ends and tab are allowed"
         )
 
 

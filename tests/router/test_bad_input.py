@@ -28,7 +28,7 @@ CASES = {
     "too many messages": ({"messages": [USER] * 257}, "messages: 257; send at most 256"),
     "nul": ({"prompt": "a\0b"}, r"prompt holds the control character U\+0000 at 1"),
     "escape": ({"prompt": "\x1b[31m"}, r"control character U\+001B"),
-    "carriage return": ({"prompt": "a\r\nb"}, r"control character U\+000D"),
+    "form feed": ({"prompt": "a\fb"}, r"control character U\+000C"),
     "c1": ({"prompt": "a\x85"}, r"control character U\+0085"),
     "control in message": (
         {"messages": [ChatMessage(role="user", content="\x07")]},
@@ -98,9 +98,9 @@ async def test_text_that_is_not_utf8_is_refused_with_a_reason(start, method):
     assert "must be UTF-8" in details
 
 
-async def test_line_feeds_tabs_and_other_scripts_are_fine(start):
+async def test_line_ends_tabs_and_other_scripts_are_fine(start):
     async with start() as stack:
-        assert (await stack.reason(prompt="a\n\tb: 日本語 🙂")).answer
+        assert (await stack.reason(prompt="a\n\tb\r\nc: 日本語 🙂")).answer
 
 
 async def test_a_plan_is_checked_like_a_request(start):
