@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from ponder.environment import ConfigError, help_text
+from ponder.logs import configure_logging
 from router.config import RouterConfig
-from router.logs import configure_logging
 
 _FAILED, _MISCONFIGURED = 1, 2
 

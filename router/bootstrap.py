@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from opentelemetry.metrics import MeterProvider
 
-from ponder import rpc
+from ponder import rpc, tasks
 from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerUnavailable
 from ponder.rpc import RpcServer, ServerConfig
@@ -35,7 +35,6 @@ from router.tenants import Tenants
 from router.tiers import parse_tier
 
 _REDIS_RETRY_S: Final = 0.2
-_CANCEL_AGAIN_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,16 +187,8 @@ def _open_spool(config: RouterConfig) -> Spool:
 async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Background work for the duration of the block; if any of it fails, so does the block."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(coroutine) for coroutine in work]
+        running = [group.create_task(coroutine) for coroutine in work]
         try:
             yield
         finally:
-            await _stop(tasks)
-
-
-async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancels until all have ended: a cancellation that meets redis-py in a call can get lost."""
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+            await tasks.stop(running)

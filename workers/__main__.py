@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from ponder.environment import ConfigError, help_text
+from ponder.logs import configure_logging
 from workers.config import WorkerConfig
-from workers.telemetry import configure_logging
 
 _FAILED, _MISCONFIGURED, _INTERRUPTED = 1, 2, 130
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ponder import rpc
+from ponder import rpc, tasks
 from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
 from ponder.settler import Settler
@@ -31,7 +31,6 @@ from workers.tokenizer import Tokenizer
 from workers.validation import Limits
 
 _ENGINE_CHECK_S = 0.1
-_CANCEL_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +146,7 @@ async def _replaying(settler: Settler) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        # wait_for, which redis-py uses, can swallow a cancellation before Python 3.12.
-        while not task.done():
-            task.cancel()
-            await asyncio.wait((task,), timeout=_CANCEL_AGAIN_S)
+        await tasks.stop([task])
         with contextlib.suppress(LedgerUnavailable, OSError):
             await settler.replay()
 

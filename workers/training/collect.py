@@ -78,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face directory")
+    parser.add_argument("--name", help="of the model in the traces; default: its directory's")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, appended to")
     parser.add_argument("--count", type=int, default=4000, help="traces in the file at the end")
     parser.add_argument("--budget", type=int, default=10_000, help="thinking tokens at most")
@@ -93,7 +94,10 @@ def main(arguments: list[str] | None = None) -> None:
         threads=options.threads,
     )
     collector = Collector(
-        runner, model=options.model.name, budget_tokens=options.budget, seed=options.seed
+        runner,
+        model=options.name or options.model.resolve().name,
+        budget_tokens=options.budget,
+        seed=options.seed,
     )
     collector.collect(options.out, options.count)
 
