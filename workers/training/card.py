@@ -55,7 +55,7 @@ def _size(facts: ModelFacts) -> str:
 def _training(facts: ModelFacts, trained_on: str | None) -> str:
     recipe = facts.recipe
     tokens = recipe["steps_done"] * recipe["rows"] * recipe["window"]
-    planned = recipe["tokens"]
+    planned = recipe["tokens"] + recipe["polish_tokens"]
     rows = [
         ("Tokens", f"{tokens:,}, of {planned:,} planned"),
         ("Batches", f"{recipe['steps_done']:,} of {recipe['rows']} windows of {recipe['window']}"),
@@ -63,7 +63,12 @@ def _training(facts: ModelFacts, trained_on: str | None) -> str:
         ("Machine", trained_on or "not recorded"),
         ("Compute", f"{6 * facts.parameters * tokens:.1e} FLOP (6 x parameters x tokens)"),
         ("Optimiser", "Muon for the matrices, AdamW for embeddings and norms"),
-        ("Learning rate", f"{recipe['learning_rate']:g}, linear to zero"),
+        (
+            "Learning rate",
+            f"{recipe['learning_rate']:g} falling to zero, then "
+            f"{recipe['polish_learning_rate']:g} falling to zero over the last "
+            f"{recipe['polish_tokens']:,} tokens",
+        ),
         ("Seed", str(recipe["seed"])),
     ]
     return "## Training\n\n" + _table(("", ""), rows) + "\n\n" + card_text.REPRODUCE

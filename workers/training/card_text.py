@@ -59,6 +59,8 @@ The teacher tries random chains of operations until one reaches the target, writ
 its verdict and restates the problem in each line; after the hit it checks the solution up to
 {checks} times. In {cut:.0%} of the traces the thinking is cut at a random token and closed with a
 true answer. The first quarter of the training has more Countdown and bare arithmetic than the rest.
+In the last, short stage the closes of cut traces carry no loss: there the model learns to answer
+when it is cut, without learning to give up by itself.
 
 **Splits.** A hash of the problem, whatever the order of its numbers, puts it in training (80 %),
 validation (5 %) or test (15 %). Every draw looks at that hash, so no problem of one split occurs

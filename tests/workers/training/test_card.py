@@ -19,7 +19,11 @@ def model_dir(tmp_path_factory):
     directory = tmp_path_factory.mktemp("model")
     tokenizer = build_tokenizer()
     torch.manual_seed(1)
-    recipe = {**asdict(TrainConfig(tokens=768_000)), "steps_done": 100, "seconds": 600.0}
+    recipe = {
+        **asdict(TrainConfig(tokens=700_000, polish_tokens=68_000)),
+        "steps_done": 100,
+        "seconds": 600.0,
+    }
     export_model(Qwen3ForCausalLM(model_config(tokenizer)), tokenizer, directory, recipe)
     return directory
 
