@@ -13,6 +13,7 @@ from ponder.cli.config import configurations
 from ponder.cli.config_table import markdown_table, with_tables
 from ponder.environment import Variable
 from router.config import RouterConfig
+from router.openai.config import DoorConfig
 from workers.config import WorkerConfig
 
 README = Path(__file__).parents[2] / "README.md"
@@ -28,10 +29,10 @@ def test_the_readme_has_the_tables_of_the_configurations():
     assert with_tables(text, configurations()) == text, "run: ponder config --update README.md"
 
 
-def test_it_lists_both_processes_one_line_per_variable():
+def test_it_lists_every_process_one_line_per_variable():
     lines = config().stdout.splitlines()
 
-    for row in [*RouterConfig.variables(), *WorkerConfig.variables()]:
+    for row in [*DoorConfig.variables(), *RouterConfig.variables(), *WorkerConfig.variables()]:
         (line,) = (line for line in lines if row.name in line.split())
         assert line.rstrip().endswith(row.meaning)
 
@@ -46,7 +47,7 @@ def test_one_process_may_be_chosen():
 def test_as_json_it_is_every_field_of_every_variable():
     document = json.loads(config("--json").stdout)
 
-    assert list(document) == ["router", "worker"]
+    assert list(document) == ["openai", "router", "worker"]
     assert [Variable(**row) for row in document["router"]] == RouterConfig.variables()
 
 
@@ -68,6 +69,7 @@ def test_update_rewrites_the_tables_and_nothing_else(tmp_path):
     document = tmp_path / "GUIDE.md"
     document.write_text(
         "before\n<!-- config:worker -->\nold\n<!-- /config -->\nbetween\n"
+        "<!-- config:openai -->\n<!-- /config -->\n"
         "<!-- config:router -->\n<!-- /config -->\nafter\n"
     )
 

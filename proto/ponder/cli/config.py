@@ -22,7 +22,7 @@ _PIPE_WIDTH = 240
 
 _EPILOG = """\b
 Examples:
-  ponder config                        both processes
+  ponder config                        every process
   ponder config worker | grep TOKENS
   ponder config router --json | jq '.router[].name'
   ponder config --update README.md
@@ -32,7 +32,7 @@ Tables = dict[str, list[Variable]]
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("process", required=False, metavar="[router|worker]")
+@click.argument("process", required=False, metavar="[openai|router|worker]")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the tables in Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as one JSON document.")
 @click.option(
