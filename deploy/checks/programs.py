@@ -1,0 +1,114 @@
+"""What the programs themselves say of their environment: Ponder's own reader judges every value."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from opentelemetry import environment_variables as otel_api
+from opentelemetry.sdk import environment_variables as otel_sdk
+
+from deploy.checks.environments import configurations, environment, unresolved, used_by_command
+from deploy.checks.manifests import Manifests, Object, Pod, port_number
+from ponder.environment import ConfigError
+
+_EXPORTERS = "OTEL_METRICS_EXPORTER"
+# The router's server waits this long before it turns calls away, see ponder/rpc.py.
+_ROUTER_NOTICE_S = 1.0
+_OTEL = frozenset(name for name in (*vars(otel_api), *vars(otel_sdk)) if name.startswith("OTEL_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A container that runs one of the programs, and the configuration that it would read."""
+
+    pod: Pod
+    container: Object
+    config: Any
+
+
+def check_programs(manifests: Manifests) -> Iterator[str]:
+    """Unknown, missing and bad variables; addresses of workers; time to drain."""
+    for _, container, place in manifests.containers():
+        yield from (f"{place}: {problem}" for problem in _variables(container, manifests))
+    programs, problems = _programs(manifests)
+    yield from problems
+    for program in programs.get("router", ()):
+        yield from _pools(program, programs.get("worker", []))
+        yield from _drains(program, programs.get("worker", []))
+    for program in (found for group in programs.values() for found in group):
+        yield from _listening(program)
+
+
+def _variables(container: Object, manifests: Manifests) -> Iterator[str]:
+    variables = environment(container, manifests)
+    known = _OTEL | used_by_command(container)
+    known |= {row.name for found in configurations().values() for row in found.variables()}
+    yield from (f"no program knows {name}" for name in sorted(variables.keys() - known))
+    yield from (f"$({name}) has no value" for name in unresolved(container, variables))
+    exporter = variables.get(_EXPORTERS, "none")
+    group = "opentelemetry_metrics_exporter"
+    if exporter != "none" and not entry_points(group=group, name=exporter):
+        yield f"{_EXPORTERS}={exporter}: no such exporter is installed"
+
+
+def _programs(manifests: Manifests) -> tuple[dict[str, list[Program]], list[str]]:
+    """A container runs the program that it is named after."""
+    programs: dict[str, list[Program]] = {}
+    problems = []
+    for pod, container, place in manifests.containers():
+        name = container["name"]
+        if name not in configurations():
+            continue
+        try:
+            config = configurations()[name].from_env(environment(container, manifests))
+        except ConfigError as error:
+            problems.append(f"{place}: {error}")
+        else:
+            programs.setdefault(name, []).append(Program(pod, container, config))
+    return programs, problems
+
+
+def _pools(router: Program, workers: list[Program]) -> Iterator[str]:
+    listed = {"easy": router.config.easy_workers, "thinking": router.config.thinking_workers}
+    for pool, addresses in listed.items():
+        there = {a for w in workers if w.config.pool == pool for a in _addresses(w)}
+        for address in sorted(set(addresses) ^ there):
+            where = "no such worker runs" if address in addresses else "the router does not list it"
+            yield f"pool {pool}: {address}: {where}"
+
+
+def _addresses(worker: Program) -> Iterator[str]:
+    spec, name = worker.pod.owner["spec"], worker.pod.owner["metadata"]["name"]
+    port = worker.config.listen.rpartition(":")[2]
+    for index in range(spec["replicas"]):
+        yield f"{name}-{index}.{spec['serviceName']}:{port}"
+
+
+def _drains(router: Program, workers: list[Program]) -> Iterator[str]:
+    """Nothing is cut off: a pod goes on for as long as the longest request takes."""
+    longest_s = router.config.max_duration_s
+    yield from _drain(router, _ROUTER_NOTICE_S, router.config.drain_grace_s, longest_s)
+    for worker in workers:
+        yield from _drain(worker, worker.config.notice_s, worker.config.grace_s, longest_s)
+
+
+def _drain(program: Program, notice_s: float, grace_s: float, longest_s: float) -> Iterator[str]:
+    hook = program.container.get("lifecycle", {}).get("preStop", {}).get("sleep")
+    if hook is None:
+        yield f"{program.pod.name}: has no preStop sleep"
+        return
+    needed_s = hook["seconds"] + notice_s + grace_s
+    given_s = program.pod.spec.get("terminationGracePeriodSeconds", 30)
+    if grace_s < longest_s:
+        yield f"{program.pod.name}: drains {grace_s:g} s, a request may take {longest_s:g} s"
+    if given_s <= needed_s:
+        yield f"{program.pod.name}: is killed after {given_s} s, its drain takes {needed_s:g} s"
+
+
+def _listening(program: Program) -> Iterator[str]:
+    host, _, port = program.config.listen.rpartition(":")
+    if host != "0.0.0.0":
+        yield f"{program.pod.name}: listens on {host}, where nobody can reach it"
+    if port_number(program.container, int(port)) is None:
+        yield f"{program.pod.name}: listens on {port}, which is not among its ports"

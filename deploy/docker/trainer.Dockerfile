@@ -1,0 +1,24 @@
+# Trains classifiers from traces. Build in the root of the repository:
+#   docker build -f deploy/docker/trainer.Dockerfile -t localhost/ponder-trainer:0.1.0 .
+FROM docker.io/library/python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS builder
+WORKDIR /src
+COPY deploy/docker/build.lock deploy/docker/trainer.lock ./
+RUN python -m venv /opt/ponder \
+    && /opt/ponder/bin/pip install --no-cache-dir --no-deps --require-hashes -r trainer.lock \
+    && python -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes -r build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY proto proto
+COPY router router
+COPY classifier classifier
+COPY workers workers
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/ponder/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
+    && /opt/ponder/bin/python -m classifier --help > /dev/null \
+    && /opt/ponder/bin/pip uninstall --yes --quiet setuptools pip
+
+FROM docker.io/library/python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+COPY --from=builder /opt/ponder /opt/ponder
+ENV PATH=/opt/ponder/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "classifier"]
