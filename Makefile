@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help .venv test check demo proto clean
+.PHONY: help .venv test check validate demo proto locks clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -25,24 +25,30 @@ ifneq ($(HAS_GPU),yes)
 	$(PIP_INSTALL) $(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX)) '$(TORCH)+cpu' 2>/dev/null \
 		|| echo "No CPU build of torch found: taking the default, larger one (see TORCH_CPU_INDEX)." >&2
 endif
-	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[router,worker,train,embedded,dev]'
+	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[router,worker,train,openai,otlp,embedded,dev]'
 	touch $@
 
 test: .venv  ## Run the tests
 	.venv/bin/pytest $(ARGS)
 
-check: .venv  ## Lint, format, types, import direction, freshness of the generated stubs
+check: .venv validate  ## Lint, format, types, import direction, generated stubs, manifests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python proto/generate.py --check
 
+validate: .venv  ## Check the manifests, overlays, Dockerfiles and lock files; needs no cluster
+	.venv/bin/python -m deploy.validate
+
 demo: .venv  ## Bring the whole stack up, ask questions, show what was learned
 	.venv/bin/ponder demo $(ARGS)
 
 proto: .venv  ## Regenerate the gRPC stubs
 	.venv/bin/python proto/generate.py
+
+locks: .venv  ## Write the lock files of the images
+	deploy/docker/locks.sh
 
 clean:  ## Remove .venv and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
