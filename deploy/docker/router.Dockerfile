@@ -1,6 +1,6 @@
 # The router: neither torch nor scikit-learn. Build in the root of the repository:
 #   docker build -f deploy/docker/router.Dockerfile -t localhost/ponder-router:0.1.0 .
-FROM docker.io/library/python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS builder
+FROM python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS builder
 WORKDIR /src
 COPY deploy/docker/build.lock deploy/docker/router.lock ./
 # Packages first: they change less often than the source. Every file is checked against its hash.
@@ -19,7 +19,7 @@ RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --whe
     # What is never needed again, and would only be one more thing to patch.
     && /opt/ponder/bin/pip uninstall --yes --quiet setuptools pip
 
-FROM docker.io/library/python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+FROM python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 COPY --from=builder /opt/ponder /opt/ponder
 ENV PATH=/opt/ponder/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1
 USER 65532:65532

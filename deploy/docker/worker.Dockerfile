@@ -5,7 +5,7 @@
 #     --build-arg VARIANT=cpu --build-arg TORCH_CPU_INDEX=URL .
 ARG VARIANT=cuda
 
-FROM docker.io/library/python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS builder
+FROM python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS builder
 WORKDIR /src
 COPY deploy/docker/build.lock ./
 RUN python -m venv /opt/ponder \
@@ -43,7 +43,7 @@ RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --whe
     # torch imports setuptools in places, so only pip goes.
     && /opt/ponder/bin/pip uninstall --yes --quiet pip
 
-FROM docker.io/library/python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
+FROM python:3.11.16-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 COPY --from=package /opt/ponder /opt/ponder
 # A place for models that does not depend on the version of Python.
 RUN mkdir /models \

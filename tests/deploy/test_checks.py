@@ -88,7 +88,7 @@ MISTAKES = {
         r"Deployment router, .*names no version",
     ),
     "an image of others by tag": (
-        lambda m: container(m, "redis").update(image="docker.io/valkey/valkey:9.1.2"),
+        lambda m: container(m, "redis").update(image="valkey/valkey:9.1.2"),
         r"StatefulSet redis, .*must be given by digest",
     ),
     "no memory limit": (
