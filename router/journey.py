@@ -4,9 +4,10 @@ State and messages only; dispatcher.py moves it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from classifier.features import encode
 from ponder.settlement import total_usage
 from ponder.v1 import budget_pb2, worker_pb2
 from ponder.v1.budget_pb2 import Pool, Timings, Usage
@@ -217,10 +218,16 @@ class Journey:
             prior_hazards=prediction.prior.hazards.tolist() if prediction else (),
             propensity=choice.propensity,
             classifier_version=prediction.prior.version if prediction else "",
-            features=prediction.prior.features if prediction else (),
+            features=self._features(),
             store_prompt=self._store_prompts,
             prior_usage=self._spent,
         )
+
+    def _features(self) -> Iterable[int]:
+        """Kept without a prediction too: a classifier is trained on such traces first of all."""
+        if prediction := self.decision.prediction:
+            return prediction.prior.features
+        return map(int, encode(self.query.text))
 
     def _may_end_so(self, done: worker_pb2.ThinkDone) -> bool:
         exhausted = (done.stop, done.finish_reason) == _EXHAUSTED

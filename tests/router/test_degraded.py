@@ -7,6 +7,7 @@ import time
 import grpc
 import pytest
 
+from classifier.features import encode
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_MODERATE
 from tests.router.conftest import Stack
@@ -30,6 +31,14 @@ async def test_a_missing_classifier_means_the_default_tier(start):
     assert decision.degraded
     assert "classifier" in decision.degraded_reason
     assert not decision.HasField("need")
+
+
+async def test_a_trace_without_prediction_holds_the_features_to_train_the_first_one_on(start):
+    async with start() as stack:
+        await stack.reason(prompt="my secret")
+        (trace,) = await stack.traces()
+
+    assert trace.features == tuple(encode("my secret").tolist())
 
 
 async def test_a_request_without_prediction_counts_in_no_posterior(start):

@@ -1,0 +1,44 @@
+"""The benchmarks' quick runs: real stacks with the shipped model and classifier."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+PONDER = (sys.executable, "-c", "from ponder.cli import main; main()")
+TIMEOUT_S = 180
+
+
+def quick(name: str) -> dict[str, Any]:
+    """What `ponder bench NAME --quick --json -` prints, and nothing else may be on stdout."""
+    done = subprocess.run(
+        [*PONDER, "bench", name, "--quick", "--json", "-"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=True,
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_problems_are_answered_and_the_books_agree():
+    report = quick("problems")
+
+    assert report["name"] == "problems"
+    assert report["figures"]["problems"] == report["controls"]["ledger_requests"] == 12
+    assert report["figures"]["ledger_difference"] == 0
+    assert report["figures"]["right"] > 6
+
+
+def test_plan_is_measured_beside_its_control():
+    report = quick("plan")
+
+    assert report["figures"]["calls"] == 200
+    assert 0 < report["figures"]["plan_p50_ms"] <= report["figures"]["plan_p99_ms"]
+    assert report["controls"]["health_p50_ms"] > 0
+    assert report["device"]
+    assert report["commit"]
