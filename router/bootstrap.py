@@ -58,7 +58,7 @@ class _Connections:
 async def serve(config: RouterConfig, environ: Mapping[str, str]) -> None:
     """Runs the router until SIGTERM. Raises ConfigError, ponder.rpc.BindError."""
     async with open_router(config, meter_provider(environ)) as router:
-        await rpc.serve(router.server, router.pools.wait_for_worker())
+        await rpc.serve(router.server, router.pools.wait_until_ready())
 
 
 @asynccontextmanager

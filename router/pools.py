@@ -1,6 +1,7 @@
 """The two pools of workers: who is alive, who takes the next segment, how fast they are."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Iterable, Mapping
 from statistics import median
@@ -8,6 +9,8 @@ from statistics import median
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool
 from router.worker_link import WorkerLink
 
+# For the second pool's first report, when the first pool's is there; both usually come at once.
+_PATIENCE_S = 5.0
 _OTHER = {POOL_EASY: POOL_THINKING, POOL_THINKING: POOL_EASY}
 
 
@@ -28,6 +31,7 @@ class Pools:
         self._easy_cap_tokens = easy_cap_tokens
         self._models: dict[str, None] = {}
         self._has_worker = asyncio.Event()
+        self._has_every_pool = asyncio.Event()
 
     async def run(self) -> None:
         """Follows every worker until cancelled."""
@@ -35,9 +39,15 @@ class Pools:
             for link in self.links():
                 group.create_task(link.watch(self._note_change))
 
-    async def wait_for_worker(self) -> None:
-        """Returns when any worker has reported."""
+    async def wait_until_ready(self, patience_s: float = _PATIENCE_S) -> None:
+        """Returns when each configured pool has a worker.
+
+        A pool that stays empty for `patience_s` after the other has one is not waited for.
+        """
         await self._has_worker.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._has_every_pool.wait()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -93,6 +103,8 @@ class Pools:
             if link.load is not None:
                 self._has_worker.set()
                 self._models.update(dict.fromkeys(link.load.models))
+        if all(any(link.load for link in links) for links in self._links.values() if links):
+            self._has_every_pool.set()
 
 
 def _burden(link: WorkerLink) -> tuple[float, int]:
