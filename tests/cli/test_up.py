@@ -1,5 +1,6 @@
 """`ponder up` as a user runs it: real Redis, router and workers on a tiny random model."""
 
+import contextlib
 import json
 import os
 import select
@@ -33,8 +34,11 @@ class RunningUp:
 
     def children(self) -> list[int]:
         """Process ids of everything it started."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        found: list[str] = []
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # a thread may end meanwhile
+                found += (task / "children").read_text().split()
+        return [int(pid) for pid in found]
 
     def ask(self, *arguments: str) -> dict[str, Any]:
         result = CliRunner().invoke(

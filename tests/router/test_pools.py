@@ -1,55 +1,75 @@
-"""When a starting router may say that it serves."""
+"""Which worker takes a segment."""
 
-import asyncio
-import random
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from random import Random
 
-from ponder import tasks
-from ponder.ledger import Ledger
+import pytest
+
+from ponder.v1 import worker_pb2
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router.pools import Pools
-from tests.router.small_worker import MODEL, SmallWorker, serving
+from router.worker_link import WorkerLink
 
-TIMEOUT_S = 20
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+EASY, THINKING = ("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:3",)
 
 
-@asynccontextmanager
-async def following(easy_port: int, thinking_port: int) -> AsyncIterator[Pools]:
-    addresses = {
-        POOL_EASY: [f"127.0.0.1:{easy_port}"],
-        POOL_THINKING: [f"127.0.0.1:{thinking_port}"],
-    }
-    pools = Pools(addresses, easy_cap_tokens=500, rng=random.Random(1))
-    task = asyncio.create_task(pools.run())
-    try:
-        yield pools
-    finally:
-        await tasks.stop([task])
-        await pools.close()
+@pytest.fixture
+async def pools() -> AsyncIterator[Pools]:
+    """Nobody is alive yet, and nobody listens."""
+    made = Pools({POOL_EASY: EASY, POOL_THINKING: THINKING}, 500, Random(0))
+    yield made
+    await made.close()
 
 
-async def test_a_router_is_ready_when_each_pool_has_a_worker(redis_url):
-    ledger = Ledger.from_url(redis_url)
-    easy, thinking = SmallWorker("easy", ledger), SmallWorker("thinking", ledger)
-    thinking_port = free_port()
-    async with (
-        asyncio.timeout(TIMEOUT_S),
-        serving(easy) as (_, easy_port),
-        following(easy_port, thinking_port) as pools,
-    ):
-        await pools.wait_until_ready(patience_s=0)
-        ready = asyncio.create_task(pools.wait_until_ready(patience_s=TIMEOUT_S))
-        assert pools.find(POOL_THINKING, MODEL, budget_tokens=2000) is None
-        assert not ready.done()
+def report(pools: Pools, address: str, **load) -> WorkerLink:
+    """As if the worker had just sent its load."""
+    link = next(link for link in pools.links() if link.address == address)
+    link.load = worker_pb2.Load(**{"models": ["m"], **load})
+    return link
 
-        async with serving(thinking, thinking_port):
-            await ready
-            assert pools.find(POOL_THINKING, MODEL, budget_tokens=2000) is not None
-    await ledger.close()
+
+async def test_the_fewest_outstanding_predicted_tokens_win(pools):
+    busy, idle = (report(pools, address) for address in EASY)
+
+    with busy.expecting(100.0), idle.expecting(10.0):
+        assert pools.find(POOL_EASY, "m", 50) == (POOL_EASY, idle)
+        with idle.expecting(100.0):
+            assert pools.find(POOL_EASY, "m", 50) == (POOL_EASY, busy)
+
+
+async def test_work_of_other_routers_breaks_a_tie(pools):
+    report(pools, EASY[0], running=3, waiting=1)
+    idle = report(pools, EASY[1])
+
+    assert pools.find(POOL_EASY, "m", 50) == (POOL_EASY, idle)
+
+
+async def test_only_workers_that_serve_the_model_are_asked(pools):
+    report(pools, EASY[0], models=["other"])
+
+    assert pools.find(POOL_EASY, "m", 50) is None
+
+
+async def test_excluded_workers_are_passed_over(pools):
+    gone = report(pools, EASY[0])
+    other = report(pools, THINKING[0])
+
+    found = pools.find(POOL_EASY, "m", 50, frozenset({gone}))
+
+    assert found == (POOL_THINKING, other)
+
+
+@pytest.mark.parametrize(("budget", "is_taken"), [(500, True), (501, False)])
+async def test_easy_workers_stand_in_under_their_cap(pools, budget, is_taken):
+    report(pools, EASY[0])
+
+    assert bool(pools.find(POOL_THINKING, "m", budget)) == is_taken
+
+
+async def test_the_speed_is_that_of_the_median_worker(pools):
+    report(pools, EASY[0], time_per_output_token_ms=10.0)
+    report(pools, EASY[1], time_per_output_token_ms=30.0)
+    report(pools, THINKING[0])
+
+    assert pools.tokens_per_s(POOL_EASY, "m") == 50.0
+    assert pools.tokens_per_s(POOL_THINKING, "m") == float("inf")
