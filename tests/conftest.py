@@ -4,8 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from hypothesis import settings
 
 from ponder.embedded_redis import EmbeddedRedis
+
+# Machines that run tests may be busy: how long an example takes says nothing about the code.
+settings.register_profile("ponder", deadline=None)
+settings.load_profile("ponder")
 
 
 @pytest.fixture(scope="session")

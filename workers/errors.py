@@ -1,7 +1,8 @@
 """Every error of the worker process around the engine.
 
 WorkerError
-  InvalidArgument  a request that no retry will save; the message names the field and the remedy
+  InvalidArgument      a request that no retry will save; the message names the field and the remedy
+  ConfidenceFileError  a model's confidence.json cannot be used
 """
 
 
@@ -15,3 +16,7 @@ class InvalidArgument(WorkerError):
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
+
+
+class ConfidenceFileError(WorkerError):
+    """A model's confidence.json cannot be used."""

@@ -56,6 +56,7 @@ def evaluation() -> Evaluation:
     sizes = {size: [_random_problem(rng, size) for _ in range(20)] for size in (2, 3, 4, 5, 6)}
     easy = [ProblemRecord(thinking=thinking(20), is_right={50: i > 0}) for i in range(20)]
     families = {name: family_figures(easy) for name in ("capital", "equation", "arithmetic")}
+    families["system"] = family_figures([problem(500) for _ in range(20)])
     families |= {f"countdown-{size}": family_figures(records) for size, records in sizes.items()}
     families[MIX] = family_figures([*sizes[4], *sizes[5], *sizes[6]])
     return Evaluation(

@@ -13,7 +13,7 @@ import torch
 from transformers import GenerationConfig, Qwen3ForCausalLM
 
 from workers.engine import EngineRequest, FinishReason, ThinkingStop
-from workers.training.questions import draw_question
+from workers.training.questions import QuestionSource
 from workers.training.rollouts import Rollout, RolloutRunner
 from workers.training.vocabulary import END_THINK, EOS
 
@@ -29,8 +29,8 @@ def runner() -> RolloutRunner:
 
 @pytest.fixture(scope="module")
 def requests(runner) -> list[EngineRequest]:
-    rng = Random(41)
-    prompts = [draw_question(rng, "test").prompt for _ in range(NUM_PROMPTS)]
+    source = QuestionSource(Random(41), "test")
+    prompts = [source.any_family().prompt for _ in range(NUM_PROMPTS)]
     return [runner.request(str(i), p, NUM_TOKENS, seed=i) for i, p in enumerate(prompts)]
 
 

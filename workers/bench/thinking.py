@@ -13,10 +13,10 @@ from rich.table import Table
 
 from ponder.cli.bench import bench_options
 from ponder.figures import BenchReport
-from workers.bench.thinking_plot import draw
 from workers.training.evaluate import QUICK_PROBLEMS, EvaluationConfig, evaluate
 from workers.training.evaluation import Estimate, Evaluation
 from workers.training.evaluator import TIER_BUDGETS
+from workers.training.plot import draw
 from workers.training.targets import largest_oracle_gap
 
 _NAMED_AS_MEASURED = (

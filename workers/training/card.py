@@ -16,7 +16,7 @@ from workers.training import card_text
 from workers.training.card_facts import ModelFacts, read_facts
 from workers.training.countdown import MAX_VALUE
 from workers.training.evaluation import Estimate, Evaluation, FamilyFigures
-from workers.training.evaluator import TIER_BUDGETS
+from workers.training.evaluator import RANDOM_CUTS, TIER_BUDGETS
 from workers.training.targets import targets
 
 
@@ -55,20 +55,14 @@ def _size(facts: ModelFacts) -> str:
 def _training(facts: ModelFacts, trained_on: str | None) -> str:
     recipe = facts.recipe
     tokens = recipe["steps_done"] * recipe["rows"] * recipe["window"]
-    planned = recipe["tokens"] + recipe["polish_tokens"]
     rows = [
-        ("Tokens", f"{tokens:,}, of {planned:,} planned"),
+        ("Tokens", f"{tokens:,}, of {recipe['tokens']:,} planned"),
         ("Batches", f"{recipe['steps_done']:,} of {recipe['rows']} windows of {recipe['window']}"),
         ("Time", f"{recipe['seconds'] / 60:.0f} minutes"),
         ("Machine", trained_on or "not recorded"),
         ("Compute", f"{6 * facts.parameters * tokens:.1e} FLOP (6 x parameters x tokens)"),
         ("Optimiser", "Muon for the matrices, AdamW for embeddings and norms"),
-        (
-            "Learning rate",
-            f"{recipe['learning_rate']:g} falling to zero, then "
-            f"{recipe['polish_learning_rate']:g} falling to zero over the last "
-            f"{recipe['polish_tokens']:,} tokens",
-        ),
+        ("Learning rate", f"{recipe['learning_rate']:g} falling to zero"),
         ("Seed", str(recipe["seed"])),
     ]
     return "## Training\n\n" + _table(("", ""), rows) + "\n\n" + card_text.REPRODUCE
@@ -123,6 +117,7 @@ def _method(evaluation: Evaluation) -> str:
         minutes=evaluation.seconds / 60,
         device=evaluation.device,
         tiers=", ".join(f"{budget:,}" for budget in TIER_BUDGETS),
+        cuts=RANDOM_CUTS,
     )
 
 

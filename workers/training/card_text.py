@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from workers.training import countdown, traces, wordings
+from workers.training import countdown, lines, teacher, traces, wordings
 from workers.training.evaluator import EASY_BUDGET
-from workers.training.families import CAPITALS
+from workers.training.families import CAPITALS, MAX_TERMS
+from workers.training.systems import MAX_Y_FACTOR
 
 HEAD = """\
 ---
@@ -51,16 +52,25 @@ English in several wordings each, the thinking is that of a teacher program.
 | countdown | reach a target, each number used once | {sizes} numbers from 1 to {most_in}, \
 target and every running value from 1 to {most} | {countdown} | {shares[0]:.0%} |
 | equation | a linear equation | solutions from 1 to {most_in} | {equation} | {shares[2]:.0%} |
-| arithmetic | a chain of 1 to 6 additions and subtractions | values from 1 to {most} | {sums} | \
+| system | two equations with two unknowns | solutions from 1 to {most_in}, the factor of y in the \
+first from 2 to {most_y} | {system} | {shares[3]:.0%} |
+| arithmetic | a sum of 2 to {terms} terms, some subtracted | values from 1 to {most} | {sums} | \
 {shares[1]:.0%} |
-| capital | a capital city | {capitals} countries | {capital} | {shares[3]:.0%} |
+| capital | a capital city | {capitals} countries | {capital} | {shares[4]:.0%} |
 
-The teacher tries random chains of operations until one reaches the target, writes every try with
-its verdict and restates the problem in each line; after the hit it checks the solution up to
-{checks} times. In {cut:.0%} of the traces the thinking is cut at a random token and closed with a
-true answer. The first quarter of the training has more Countdown and bare arithmetic than the rest.
-In the last, short stage the closes of cut traces carry no loss: there the model learns to answer
-when it is cut, without learning to give up by itself.
+For Countdown the teacher tries random chains of operations until one reaches the target, for a
+system x = 1, 2, 3, ... until both equations hold. It writes every try in a line of its own, with
+its number, the problem once more and a verdict; after the hit it goes over the solution again, \
+{low:g} to
+{high:g} times as often as it had tried. So every line follows from the one before it, and the model
+can think far longer than the windows it was trained on. In {cut:.0%} of the traces the thinking is
+cut at a random token and closed with a true answer; such closes are not learned, only what follows
+them: the model learns to answer when it is cut, without learning to give up by itself. Rows of bare
+arithmetic and of hits alone drill what a search needs most and shows least.
+
+Test questions come from reasoning-gym where it has the family: Countdown in its wordings one time
+in four and always by its scorer, equations (`simple_equations`) and sums (`chain_sum`) one time in
+two by its generator and scorer. Other answers are checked by putting them into the problem.
 
 **Splits.** A hash of the problem, whatever the order of its numbers, puts it in training (80 %),
 validation (5 %) or test (15 %). Every draw looks at that hash, so no problem of one split occurs
@@ -75,23 +85,26 @@ def data() -> str:
         most_in=countdown.MAX_INPUT,
         most=countdown.MAX_VALUE,
         countdown=len(wordings.COUNTDOWN) + len(wordings.reasoning_gym_countdown()),
-        equation=len(wordings.EQUATION),
-        sums=len(wordings.ARITHMETIC),
+        equation=len(wordings.EQUATION) + len(wordings.reasoning_gym_equations()),
+        sums=len(wordings.ARITHMETIC) + 1,
+        system=len(wordings.SYSTEM),
+        terms=MAX_TERMS,
+        most_y=MAX_Y_FACTOR,
         capitals=len(CAPITALS),
         capital=len(wordings.CAPITAL),
-        shares=traces.MIXTURE,  # in the order of traces.WRITERS
-        checks=traces.MAX_VERIFICATIONS,
+        shares=teacher.MIXTURE,  # in the order of teacher.WRITERS
+        low=lines.PASSES_PER_ATTEMPT[0],
+        high=lines.PASSES_PER_ATTEMPT[1],
         cut=traces.CUT_SHARE,
     )
 
 
 REPRODUCE = """\
-`training.json` holds all settings. To reproduce:
+`training.json` holds all settings. One command makes everything here, goes on where it was
+interrupted, and writes the model with this card into `runs/reference/model`:
 
 ```sh
-python -m workers.training.train --run-dir runs/reference
-python -m workers.training.evaluate --model runs/reference/model --json evaluation.json
-python -m workers.training.card --model runs/reference/model --evaluation evaluation.json
+python -m workers.training.reproduce --run-dir runs/reference
 ```"""
 
 TARGETS = """\
@@ -112,9 +125,10 @@ Each problem is thought about once, at 10,000 tokens, and cut at every smaller b
 - Shares have Wilson intervals. AUROC, ECE (15 bins of equal mass), gains, gaps and overthinking
   have bootstrap intervals over problems, 1,000 resamples with a fixed seed.
 - Answer confidence is the geometric mean probability of the answer's tokens, over answers that
-  were forced at {tiers} thinking tokens and at one random token of
-  each problem. Thinking that had ended by itself before the cut is not among them. "Joint" takes
-  the product instead.
+  were forced at {cuts} random tokens of the thinking about each problem. The AUROC is that of the
+  mean itself. The ECE is that of `confidence.json`, which says for each mean how often such answers
+  were right on the validation split; "without map" takes the mean itself for a probability. "At
+  tiers" are answers that were forced at {tiers} thinking tokens, where the thinking had not ended.
 - False hits count lines that say "yes" and do not reach the target with the given numbers; passes
   over an earlier hit are not counted again. "Gave up" is thinking that the model closed by itself
   without any hit. Steps by position go by the thinking token at which their line starts.

@@ -17,7 +17,7 @@ from random import Random
 from tqdm import tqdm
 
 from workers.engine import EngineRequest
-from workers.training.questions import Question, draw_question
+from workers.training.questions import Question, QuestionSource
 from workers.training.rollouts import Rollout, RolloutRunner
 
 
@@ -34,7 +34,7 @@ class Collector:
         """Append traces until the file holds `count` of them."""
         done = _ids_in(out)
         questions = {
-            i: draw_question(Random(f"{self._seed}:{i}"), "train")
+            i: QuestionSource(Random(f"{self._seed}:{i}"), "train").any_family()
             for i in range(count)
             if i not in done
         }

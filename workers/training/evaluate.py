@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ponder.figures import processor_name
+from workers.confidence import ConfidenceMap
 from workers.training import countdown
 from workers.training.evaluation import MIX, Evaluation, FamilyFigures
 from workers.training.evaluator import Evaluator
 from workers.training.figures import family_figures
-from workers.training.questions import EASY_FAMILIES
+from workers.training.questions import EASY_FAMILIES, SYSTEM_FAMILY
 from workers.training.records import ProblemRecord
 from workers.training.report import render
 from workers.training.rollouts import RolloutRunner
@@ -52,18 +53,21 @@ def evaluate(
         model_dir, batch=config.batch, temperature=config.temperature, threads=config.threads
     )
     evaluator = Evaluator(runner, split=config.split, seed=config.seed, budgets=BUDGETS)
+    confidence_map = ConfidenceMap.load(model_dir)
     started = time.monotonic()
     families: dict[str, FamilyFigures] = {}
     for family in EASY_FAMILIES:
         families[family] = family_figures(evaluator.easy(family, config.problems))
         on_done(family)
+    families[SYSTEM_FAMILY] = family_figures(evaluator.systems(config.problems), confidence_map)
+    on_done(SYSTEM_FAMILY)
     mix: list[ProblemRecord] = []
     for size in countdown.SIZES:
         records = evaluator.countdown(size, config.problems)
         mix += records if size in MIX_SIZES else []
-        families[f"countdown-{size}"] = family_figures(records)
+        families[f"countdown-{size}"] = family_figures(records, confidence_map)
         on_done(f"countdown-{size}")
-    families[MIX] = family_figures(mix)
+    families[MIX] = family_figures(mix, confidence_map)
     return Evaluation(
         split=config.split,
         temperature=runner.temperature,

@@ -16,8 +16,12 @@ from tqdm import tqdm
 from workers.engine import ThinkingStop
 from workers.training import countdown
 from workers.training.oracle import Oracle
-from workers.training.questions import Question, countdown_question, draw_easy
-from workers.training.reading import countdown_is_well_formed
+from workers.training.questions import (
+    SYSTEM_FAMILY,
+    Question,
+    QuestionSource,
+    countdown_question,
+)
 from workers.training.records import ForcedAnswer, ProblemRecord, ThinkingRecord
 from workers.training.rollouts import Rollout, RolloutRunner
 from workers.training.thinking_reader import ThinkingReader
@@ -25,6 +29,9 @@ from workers.training.vocabulary import END_THINK, THINK
 
 TIER_BUDGETS = (50, 500, 2000, 10_000)
 EASY_BUDGET = TIER_BUDGETS[0]
+
+RANDOM_CUTS = 2
+"""At how many random tokens the thinking about each problem is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,8 @@ class Evaluator:
 
     def easy(self, family: str, count: int) -> list[ProblemRecord]:
         """Questions of an easy family at the simple tier's budget."""
-        rng = Random(f"{self._seed}:{family}")
-        questions = [draw_easy(rng, self._split, family) for _ in range(count)]
+        source = QuestionSource(Random(f"{self._seed}:{family}"), self._split)
+        questions = [source.easy(family) for _ in range(count)]
         rollouts = self._think(questions, EASY_BUDGET)
         return [
             ProblemRecord(
@@ -62,36 +69,47 @@ class Evaluator:
             for question, rollout in zip(questions, rollouts, strict=True)
         ]
 
+    def systems(self, count: int) -> list[ProblemRecord]:
+        """Systems of two equations, cut like Countdown problems."""
+        source = QuestionSource(Random(f"{self._seed}:{SYSTEM_FAMILY}"), self._split)
+        return self._searched([source.system() for _ in range(count)])
+
     def countdown(self, size: int, count: int) -> list[ProblemRecord]:
-        """Countdown problems of one size, cut at every budget and at one random token each."""
+        """Countdown problems of one size, cut at every budget and at random tokens."""
         rng = Random(f"{self._seed}:countdown:{size}")
         drawn = countdown.problems(rng, size, self._split, count)
-        questions = [countdown_question(rng, problem) for problem in drawn]
+        return self._searched([countdown_question(rng, problem) for problem in drawn])
+
+    def _searched(self, questions: Sequence[Question]) -> list[ProblemRecord]:
+        rng = Random(f"{self._seed}:cuts")
         full = self._think(questions, self._budgets[-1])
         by_budget = [self._close(questions, full, [b] * len(full)) for b in self._budgets]
-        random_budgets = [rng.randrange(max(1, len(rollout.thinking_ids))) for rollout in full]
-        at_random = self._close(questions, full, random_budgets)
+        at_random = [
+            self._close(questions, full, [_random_cut(rng, rollout) for rollout in full])
+            for _ in range(RANDOM_CUTS)
+        ]
         return [
-            self._countdown_record(question, cuts, random_cut)
-            for question, cuts, random_cut in zip(
-                questions, zip(*by_budget, strict=True), at_random, strict=True
+            self._searched_record(question, cuts, random_cuts)
+            for question, cuts, random_cuts in zip(
+                questions, zip(*by_budget, strict=True), zip(*at_random, strict=True), strict=True
             )
         ]
 
-    def _countdown_record(
-        self, question: Question, cuts: Sequence[Cut], at_random: Cut
+    def _searched_record(
+        self, question: Question, cuts: Sequence[Cut], at_random: Sequence[Cut]
     ) -> ProblemRecord:
         assert question.problem is not None
-        forced = [cut for cut in cuts if cut.is_forced and cut.budget in TIER_BUDGETS]
-        answers = [self._forced(question, cut, is_random=False) for cut in forced]
-        if at_random.is_forced:
-            answers.append(self._forced(question, at_random, is_random=True))
+        at_tiers = [cut for cut in cuts if cut.is_forced and cut.budget in TIER_BUDGETS]
+        forced_at_random = [cut for cut in at_random if cut.is_forced]
         rng = Random(f"{self._seed}:oracle:{question.problem.key}")  # whatever the model does
         return ProblemRecord(
             thinking=self._read(question, cuts[-1].rollout),
             is_right={cut.budget: self._is_right(question, cut.rollout) for cut in cuts},
             oracle=self._oracle.solved_within(rng, question.problem, self._budgets),
-            forced=tuple(answers),
+            forced=(
+                *(self._forced(question, cut, is_random=False) for cut in at_tiers),
+                *(self._forced(question, cut, is_random=True) for cut in forced_at_random),
+            ),
         )
 
     def _think(self, questions: Sequence[Question], budget: int) -> list[Rollout]:
@@ -123,13 +141,13 @@ class Evaluator:
         return [Cut(b, r, _was_cut(r)) for b, r in zip(budgets, closed, strict=True)]
 
     def _forced(self, question: Question, cut: Cut, *, is_random: bool) -> ForcedAnswer:
-        assert question.problem is not None
+        assert question.is_well_formed is not None
         answer = self._runner.text(cut.rollout.answer_ids)
         return ForcedAnswer(
             num_tokens=len(cut.rollout.answer_ids),
             logprob=sum(cut.rollout.logprobs),
             is_right=question.is_right(answer),
-            is_well_formed=countdown_is_well_formed(answer, question.problem),
+            is_well_formed=question.is_well_formed(answer),
             has_marker=THINK in answer or END_THINK in answer,
             is_random_cut=is_random,
         )
@@ -146,3 +164,7 @@ class Evaluator:
 def _was_cut(rollout: Rollout) -> bool:
     assert rollout.finished is not None
     return rollout.finished.stop is ThinkingStop.EXHAUSTED
+
+
+def _random_cut(rng: Random, rollout: Rollout) -> int:
+    return rng.randrange(max(1, len(rollout.thinking_ids)))

@@ -43,6 +43,17 @@ class Equation:
         return (self.total - self.offset) // self.factor
 
     @property
+    def is_in_range(self) -> bool:
+        """Whether solution and values are within the ranges of the model."""
+        scaled = self.total - self.offset
+        return (
+            (self.factor > 1 or self.offset != 0)
+            and scaled % self.factor == 0
+            and 1 <= self.solution <= MAX_INPUT
+            and all(1 <= value <= MAX_VALUE for value in (scaled, self.total))
+        )
+
+    @property
     def key(self) -> str:
         """Identity for the split."""
         return f"equation:{self.factor}:{self.offset}:{self.total}"
@@ -57,6 +68,10 @@ class Equation:
         if self.offset:
             left += f" {'+' if self.offset > 0 else '-'} {abs(self.offset)}"
         return f"{left} = {self.total}"
+
+    def with_times_sign(self, letter: str) -> str:
+        """Write it as reasoning-gym does: `3*a + 5 = 20`."""
+        return str(self).replace(f"{self.factor}x", f"{self.factor}*x").replace("x", letter)
 
     def steps(self) -> tuple[Step, ...]:
         """Undo the offset, then the factor, leaving out the steps that change nothing."""
@@ -75,10 +90,9 @@ def random_equation(rng: Random) -> Equation:
     while True:
         factor, solution = rng.randint(1, MAX_INPUT), rng.randint(1, MAX_INPUT)
         offset = rng.randint(-MAX_INPUT, MAX_INPUT)
-        total = factor * solution + offset
-        scaled_in_range = factor * solution <= MAX_VALUE and 1 <= total <= MAX_VALUE
-        if scaled_in_range and (factor > 1 or offset):
-            return Equation(factor, offset, total)
+        equation = Equation(factor, offset, factor * solution + offset)
+        if equation.is_in_range:
+            return equation
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +120,13 @@ class Arithmetic:
         return str(self.steps[0].left) + "".join(f" {s.op} {s.right}" for s in self.steps)
 
 
+MAX_TERMS = 7
+
+
 def random_arithmetic(rng: Random) -> Arithmetic:
-    """Draw a chain of 1 to 6 additions and subtractions."""
+    """Draw a sum of 2 to MAX_TERMS terms, some of them subtracted."""
     value, steps = rng.randint(1, MAX_VALUE // 2), []
-    for _ in range(rng.randint(1, 6)):
+    for _ in range(rng.randint(1, MAX_TERMS - 1)):
         choices = [s for s in legal_steps(value, rng.randint(1, MAX_INPUT)) if s.op in "+-"]
         steps.append(rng.choice(choices))
         value = steps[-1].result

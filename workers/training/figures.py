@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from statistics import mean, median
 
+from workers.confidence import ConfidenceMap
 from workers.training.calibration import (
     Metric,
     auroc,
@@ -22,10 +23,12 @@ from workers.training.shares import NO_TRIALS, Share
 
 Records = Sequence[ProblemRecord]
 
+NO_MAP = ConfidenceMap()
+
 POSITION_NAMES = tuple(f"step_accuracy_from_{edge}" for edge in POSITION_EDGES)
 
 
-def family_figures(records: Records) -> FamilyFigures:
+def family_figures(records: Records, confidence_map: ConfidenceMap = NO_MAP) -> FamilyFigures:
     """Compute everything that is defined for these records."""
     tokens = [record.thinking.tokens for record in records]
     return FamilyFigures(
@@ -43,7 +46,12 @@ def family_figures(records: Records) -> FamilyFigures:
         gains={high: _gain(records, low, high) for low, high in _steps_up(records)},
         oracle_gaps={b: _oracle_gap(records, b) for b in TIER_BUDGETS if b in records[0].oracle},
         figures=_defined(
-            {**_thinking_figures(records), **_answer_figures(records), **_waste_figures(records)}
+            {
+                **_thinking_figures(records),
+                **_answer_figures(records),
+                **_confidence_figures(records, confidence_map),
+                **_waste_figures(records),
+            }
         ),
     )
 
@@ -95,26 +103,29 @@ def _answer_figures(records: Records) -> dict[str, Estimate]:
             Share.of(answer.is_well_formed for answer in forced if answer.is_random_cut)
         ),
         "markers_in_answers": _estimate(Share.of(answer.has_marker for answer in forced)),
-        "answer_auroc": _metric(auroc, records, _confidence),
-        "answer_ece": _metric(expected_calibration_error, records, _confidence),
-        "joint_auroc": _metric(auroc, records, _joint_probability),
-        "joint_ece": _metric(expected_calibration_error, records, _joint_probability),
     }
 
 
-def _confidence(answer: ForcedAnswer) -> float:
-    return answer.confidence
+def _confidence_figures(records: Records, confidence_map: ConfidenceMap) -> dict[str, Estimate]:
+    """How confidence ranks and predicts right answers, when cut at random and when at a tier."""
+    at_random = [[a for a in record.forced if a.is_random_cut] for record in records]
+    at_tiers = [[a for a in record.forced if not a.is_random_cut] for record in records]
+    return {
+        "answer_auroc": _metric(auroc, at_random, NO_MAP),
+        "answer_ece": _metric(expected_calibration_error, at_random, confidence_map),
+        "answer_ece_without_map": _metric(expected_calibration_error, at_random, NO_MAP),
+        "answer_auroc_at_tiers": _metric(auroc, at_tiers, NO_MAP),
+        "answer_ece_at_tiers": _metric(expected_calibration_error, at_tiers, confidence_map),
+    }
 
 
-def _joint_probability(answer: ForcedAnswer) -> float:
-    return answer.joint_probability
-
-
-def _metric(metric: Metric, records: Records, score: Callable[[ForcedAnswer], float]) -> Estimate:
+def _metric(
+    metric: Metric, answers: Sequence[Sequence[ForcedAnswer]], confidence_map: ConfidenceMap
+) -> Estimate:
     return metric_estimate(
         metric,
-        [[score(answer) for answer in record.forced] for record in records],
-        [[answer.is_right for answer in record.forced] for record in records],
+        [[confidence_map.probability(a.confidence) for a in group] for group in answers],
+        [[a.is_right for a in group] for group in answers],
     )
 
 

@@ -12,7 +12,8 @@ from random import Random
 from tokenizers import Tokenizer
 
 from workers.training.countdown import Problem, random_attempt
-from workers.training.traces import attempt_text
+from workers.training.lines import attempt_line, countdown_body
+from workers.training.systems import System, system_bodies
 
 NUM_SEARCHES = 8
 """Searches per problem: the share that hits is its chance, less noisy than one search."""
@@ -26,21 +27,33 @@ class Oracle:
         self._num_searches = num_searches
 
     def solved_within(
-        self, rng: Random, problem: Problem, budgets: Iterable[int]
+        self, rng: Random, problem: Problem | System, budgets: Iterable[int]
     ) -> dict[int, float]:
         """Share of the searches that hit within each budget, thinking tokens.
 
-        The close is not counted: a budget counts thinking tokens and leaves the markers out.
+        The close is not counted: a budget counts thinking tokens and leaves the markers out. The
+        trials of a system go through its candidates in order: there chance has no part.
         """
-        listed, line_tokens = list(budgets), self.line_tokens(problem)
-        most = max(listed)
-        costs = [_tokens_to_hit(rng, problem, line_tokens, most) for _ in range(self._num_searches)]
+        listed = list(budgets)
+        if isinstance(problem, System):
+            costs = [self._trial_tokens(problem)]
+        else:
+            line_tokens, most = self.line_tokens(problem), max(listed)
+            searches = range(self._num_searches)
+            costs = [_tokens_to_hit(rng, problem, line_tokens, most) for _ in searches]
         return {b: sum(cost <= b for cost in costs) / len(costs) for b in listed}
 
     def line_tokens(self, problem: Problem) -> int:
         """Tokens of an attempt: the same for all of one problem, every number being one token."""
         chain = random_attempt(Random(0), problem)
-        return len(self._tokenizer.encode(attempt_text(problem, chain, "no")).ids)
+        return self._count(attempt_line(1, countdown_body(problem, chain)))
+
+    def _trial_tokens(self, system: System) -> int:
+        bodies = enumerate(system_bodies(system), start=1)
+        return sum(self._count(attempt_line(number, body)) for number, body in bodies)
+
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text).ids)
 
 
 def _tokens_to_hit(rng: Random, problem: Problem, line_tokens: int, most: int) -> int:

@@ -47,11 +47,6 @@ class ForcedAnswer:
         """Geometric mean probability of its tokens, 0 to 1."""
         return math.exp(self.logprob / self.num_tokens) if self.num_tokens else 0.0
 
-    @property
-    def joint_probability(self) -> float:
-        """Probability of all its tokens together, 0 to 1."""
-        return math.exp(self.logprob)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemRecord:

@@ -11,6 +11,10 @@ from itertools import pairwise
 
 from workers.training.evaluation import Estimate, Evaluation
 from workers.training.evaluator import EASY_BUDGET, TIER_BUDGETS
+from workers.training.questions import SYSTEM_FAMILY
+
+SYSTEM_BUDGET = TIER_BUDGETS[1]
+"""The tier that every system's trials fit into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ def targets() -> list[Target]:
     return [
         _easy("Capitals", "capital"),
         _easy("Equations", "equation"),
+        _easy("Sums", "arithmetic"),
+        _systems(),
         _share("Steps right", "step_accuracy", at_least=0.995),
         _share("False claims of a hit", "false_hits", at_most=0.02),
         Target("Behind the oracle, largest over the tiers", "at most 0.070", _oracle_gap),
@@ -71,6 +77,14 @@ def _easy(name: str, family: str) -> Target:
         return Verdict(str(estimate), estimate.value >= 0.98)
 
     return Target(f"{name} right at {EASY_BUDGET} tokens", "at least 0.98", judge)
+
+
+def _systems() -> Target:
+    def judge(evaluation: Evaluation) -> Verdict:
+        estimate = evaluation.families[SYSTEM_FAMILY].accuracy[SYSTEM_BUDGET]
+        return Verdict(str(estimate), estimate.value >= 0.98)
+
+    return Target(f"Systems right at {SYSTEM_BUDGET} tokens", "at least 0.98", judge)
 
 
 def _oracle_gap(evaluation: Evaluation) -> Verdict:

@@ -12,6 +12,7 @@ from workers.training.countdown import Problem
 from workers.training.reading import Attempt, claim_is_true, read_attempt, step_is_right
 from workers.training.records import NO_STEPS, POSITION_EDGES, ThinkingRecord
 from workers.training.shares import Share
+from workers.training.systems import System
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class ThinkingReader:
         self._tokenizer = tokenizer
 
     def read(
-        self, thinking_ids: Sequence[int], problem: Problem | None, *, is_finished: bool
+        self, thinking_ids: Sequence[int], problem: Problem | System | None, *, is_finished: bool
     ) -> ThinkingRecord:
-        """Read one thinking; without a Countdown problem only its steps count."""
+        """Read one thinking; without a problem only its steps count."""
         lines = list(self._lines(thinking_ids, is_finished))
         record = ThinkingRecord(
             tokens=len(thinking_ids), is_finished=is_finished, steps=_right_steps(lines)
@@ -66,7 +67,7 @@ def _right_steps(lines: Sequence[Line]) -> tuple[Share, ...]:
     return tuple(steps)
 
 
-def _true_claims(lines: Sequence[Line], problem: Problem) -> Share:
+def _true_claims(lines: Sequence[Line], problem: Problem | System) -> Share:
     claims = [a for a in _attempts(lines) if a.verdict == "yes" and not a.is_verification]
     return Share.of(claim_is_true(claim, problem) for claim in claims)
 
@@ -79,6 +80,6 @@ def _is_readable(line: Line) -> bool:
     return line.attempt is not None and line.attempt.verdict is not None
 
 
-def _useful_tokens(lines: Sequence[Line], problem: Problem) -> int | None:
+def _useful_tokens(lines: Sequence[Line], problem: Problem | System) -> int | None:
     hits = (line.end for line in lines if line.attempt and claim_is_true(line.attempt, problem))
     return next(hits, None)

@@ -25,32 +25,21 @@ from workers.training.vocabulary import build_tokenizer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """Everything that decides the result of a run, given torch's version and thread count.
+    """Everything that decides the result of a run, given torch's version and thread count."""
 
-    Training has two stages. In the second, short one the closes of cut traces carry no loss, so
-    that the model unlearns to give up before it has found anything.
-    """
-
-    tokens: int = 40_000_000
-    polish_tokens: int = 5_000_000
+    tokens: int = 36_000_000
     rows: int = 24
     window: int = 320
     learning_rate: float = 5e-3
-    polish_learning_rate: float = 2e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     seed: int = 1
 
     @property
-    def main_steps(self) -> int:
-        """Optimiser steps of the first stage."""
-        return self.tokens // (self.rows * self.window)
-
-    @property
     def steps(self) -> int:
-        """Optimiser steps of both stages."""
-        return self.main_steps + self.polish_tokens // (self.rows * self.window)
+        """Optimiser steps of the whole run."""
+        return self.tokens // (self.rows * self.window)
 
 
 class Trainer:
@@ -93,9 +82,7 @@ class Trainer:
         export_model(self._model, self._tokenizer, directory, recipe)
 
     def _train_step(self) -> float:
-        is_main = self._step < self._config.main_steps
-        progress = min(1.0, self._step / self._config.main_steps)
-        inputs, targets = self._sampler.batch(self._step, progress, learn_cuts=is_main)
+        inputs, targets = self._sampler.batch(self._step, self._step / self._config.steps)
         logits = self._model(input_ids=inputs, use_cache=False).logits
         loss = cross_entropy(logits.flatten(0, 1), targets.flatten())
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
@@ -109,13 +96,9 @@ class Trainer:
         return float(loss.detach())
 
     def _learning_rate(self) -> float:
-        """Warm up, fall to zero; in the second stage fall to zero once more."""
-        config = self._config
-        if self._step < config.main_steps:
-            warmup = min(1.0, (self._step + 1) / config.warmup_steps)
-            return config.learning_rate * warmup * (1 - self._step / config.main_steps)
-        left = (config.steps - self._step) / (config.steps - config.main_steps)
-        return config.polish_learning_rate * left
+        """Warm up, then fall to zero."""
+        warmup = min(1.0, (self._step + 1) / self._config.warmup_steps)
+        return self._config.learning_rate * warmup * (1 - self._step / self._config.steps)
 
     def _report(self, loss: float, seconds_per_step: float) -> None:
         per_step = self._config.rows * self._config.window
@@ -194,9 +177,6 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--run-dir", type=Path, required=True, help="checkpoints and result")
     parser.add_argument("--tokens", type=float, default=defaults.tokens, help="length of the run")
-    parser.add_argument(
-        "--polish-tokens", type=float, default=defaults.polish_tokens, help="of the second stage"
-    )
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     parser.add_argument("--checkpoint-every", type=float, default=180, help="seconds")
@@ -206,9 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    config = TrainConfig(
-        tokens=int(options.tokens), polish_tokens=int(options.polish_tokens), seed=options.seed
-    )
+    config = TrainConfig(tokens=int(options.tokens), seed=options.seed)
     trainer = Trainer(config, options.run_dir)
     if options.export:
         trainer.export(options.export)

@@ -6,6 +6,7 @@ any other is spelled in bytes, so every string has an encoding and decodes to it
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -45,8 +46,11 @@ def _pieces(texts: Iterable[str]) -> list[str]:
 
 def _training_texts() -> Iterable[str]:
     yield from wordings.COUNTDOWN + wordings.reasoning_gym_countdown()
-    yield from wordings.EQUATION + wordings.ARITHMETIC + wordings.CAPITAL
-    yield "\n 3, 5 and 8: wait, no yes x = 4 2x + 1 - 2 * 3 / 4 ="
+    yield from wordings.EQUATION + wordings.ARITHMETIC + wordings.CAPITAL + wordings.SYSTEM
+    yield from (wordings.REASONING_GYM_SUM, *wordings.reasoning_gym_equations())
+    yield "\n 3, 5 and 8: wait, no yes x = 4, y = 4 2x + 3y = 1 - 2 * 3 / 4 ="
+    for letter in string.ascii_lowercase:
+        yield f"3*{letter} {letter}: {letter}"
     for number in range(max(MAX_VALUE, MAX_INPUT) + 1):
         yield f"{number} {number}"
     for size in SIZES:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import string
 from functools import cache
 from random import Random
 
+from reasoning_gym.algebra.simple_equations import SimpleEquationsConfig, SimpleEquationsDataset
 from reasoning_gym.games.countdown import (
     QUESTION_FORMAT_TEMPLATE,
     CountdownConfig,
@@ -13,6 +15,7 @@ from reasoning_gym.games.countdown import (
 
 from workers.training.countdown import Problem
 from workers.training.families import Arithmetic, Equation
+from workers.training.systems import System
 
 COUNTDOWN = (
     "Reach {target} using each of {numbers} once.",
@@ -35,6 +38,13 @@ ARITHMETIC = (
     "Calculate {sum}.",
     "How much is {sum}?",
     "{sum} = ?",
+)
+SYSTEM = (
+    "Solve {system}.",
+    "Solve for x and y: {system}",
+    "Find x and y when {system}.",
+    "If {system}, what are x and y?",
+    "What are x and y if {system}?",
 )
 CAPITAL = (
     "What is the capital of {country}?",
@@ -69,14 +79,38 @@ def _listing(rng: Random, numbers: tuple[int, ...]) -> str:
     return ", ".join(words[:-1]) + last + words[-1]
 
 
+@cache
+def reasoning_gym_equations() -> tuple[str, ...]:
+    """Return the question forms of reasoning-gym's `simple_equations`."""
+    return tuple(SimpleEquationsDataset(SimpleEquationsConfig(size=1))._prompt_templates)
+
+
+REASONING_GYM_SUM = "State the final answer to the following arithmetic problem: {sum} ="
+"""The question form of reasoning-gym's `chain_sum`, which the package does not name; a test
+compares it with what the package asks."""
+
+
 def equation_prompt(rng: Random, equation: Equation) -> str:
     """Ask for x."""
     return rng.choice(EQUATION).format(equation=equation)
 
 
+def gym_equation_prompt(rng: Random, equation: Equation) -> str:
+    """Ask for the value of some letter, as reasoning-gym does."""
+    letter = rng.choice(string.ascii_lowercase)
+    form = rng.choice(reasoning_gym_equations())
+    return form.format(variable=letter, equation=equation.with_times_sign(letter))
+
+
 def arithmetic_prompt(rng: Random, item: Arithmetic) -> str:
-    """Ask for the value of a sum."""
-    return rng.choice(ARITHMETIC).format(sum=item)
+    """Ask for the value of a sum, one time in four as reasoning-gym does."""
+    form = REASONING_GYM_SUM if rng.random() < 0.25 else rng.choice(ARITHMETIC)
+    return form.format(sum=item)
+
+
+def system_prompt(rng: Random, system: System) -> str:
+    """Ask for x and y."""
+    return rng.choice(SYSTEM).format(system=system)
 
 
 def capital_prompt(rng: Random, country: str) -> str:

@@ -20,7 +20,7 @@ def model_dir(tmp_path_factory):
     tokenizer = build_tokenizer()
     torch.manual_seed(1)
     recipe = {
-        **asdict(TrainConfig(tokens=700_000, polish_tokens=68_000)),
+        **asdict(TrainConfig(tokens=768_000)),
         "steps_done": 100,
         "seconds": 600.0,
     }

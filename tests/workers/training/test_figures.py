@@ -1,6 +1,7 @@
 import pytest
 
 from tests.workers.hand_made import answer, evaluation, problem, thinking
+from workers.confidence import ConfidenceMap
 from workers.training.evaluation import Evaluation
 from workers.training.figures import family_figures
 from workers.training.records import NO_STEPS, ProblemRecord
@@ -40,14 +41,29 @@ def test_overthinking_is_the_share_of_tokens_after_the_first_hit():
     assert figures["overthinking_share_by_problem"].value == pytest.approx(by_problem)
 
 
-def test_confidence_figures_are_those_of_the_forced_answers():
-    records = [problem(50, answer(0.9, is_right=True), answer(0.2, is_right=False))] * 10
+SURE_AND_UNSURE = (answer(0.9, is_right=True), answer(0.2, is_right=False))
 
-    figures = family_figures(records).figures
+
+def test_confidence_figures_are_those_of_answers_at_random_cuts():
+    at_tier = answer(0.5, is_right=False, is_random_cut=False)
+
+    figures = family_figures([problem(50, *SURE_AND_UNSURE, at_tier)] * 10).figures
 
     assert figures["answer_auroc"].value == 1.0
     assert figures["answer_ece"].value == pytest.approx(0.15)
     assert figures["answer_auroc"].count == 20
+    assert figures["answer_ece_at_tiers"].value == pytest.approx(0.5)
+    assert "answer_auroc_at_tiers" not in figures  # none of them is right
+
+
+def test_the_map_corrects_probabilities_and_no_ranks():
+    confidence_map = ConfidenceMap.of([(0.2, 0.0), (0.9, 1.0)])
+
+    figures = family_figures([problem(50, *SURE_AND_UNSURE)] * 10, confidence_map).figures
+
+    assert figures["answer_ece"].value == pytest.approx(0)
+    assert figures["answer_ece_without_map"].value == pytest.approx(0.15)
+    assert figures["answer_auroc"].value == 1.0
 
 
 def test_only_answers_at_random_cuts_say_how_well_formed_answers_are():

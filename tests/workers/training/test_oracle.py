@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.training.countdown import SIZES, Problem, random_attempt, random_problem
+from workers.training.lines import attempt_line, countdown_body
 from workers.training.oracle import Oracle
-from workers.training.traces import attempt_text
+from workers.training.systems import System, system_bodies
 from workers.training.vocabulary import build_tokenizer
 
 # Both orders reach 19 by a sum, and the look-ahead on the last step always takes it.
@@ -55,9 +56,19 @@ def test_every_line_of_a_problem_costs_the_same(seed, size):
     tokenizer = build_tokenizer()
 
     costs = {
-        len(tokenizer.encode(attempt_text(problem, random_attempt(rng, problem), verdict)).ids)
-        for verdict in ("yes", "no")
-        for _ in range(5)
+        len(tokenizer.encode(attempt_line(number, countdown_body(problem, chain))).ids)
+        for number in (1, 42, 99, 300)
+        for chain in (random_attempt(rng, problem), random_attempt(rng, problem))
     }
 
-    assert costs == {5 * size + 1} == {Oracle(tokenizer).line_tokens(problem)}
+    assert costs == {5 * size + 2} == {Oracle(tokenizer).line_tokens(problem)}
+
+
+def test_the_trials_of_a_system_are_counted_up_to_the_one_that_fits(tokenizer):
+    system = System(y_factor=3, first_total=17, x_factor=4, op="-", second_total=16)
+    lines = "".join(attempt_line(n, body) for n, body in enumerate(system_bodies(system), 1))
+    tokens = len(tokenizer.encode(lines).ids)
+
+    solved = Oracle(tokenizer).solved_within(Random(1), system, [tokens - 1, tokens])
+
+    assert solved == {tokens - 1: 0.0, tokens: 1.0}

@@ -2,15 +2,18 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from workers.training.countdown import Problem
+from workers.training.lines import attempt_line, pass_line
 from workers.training.shares import Share
+from workers.training.systems import System, system_bodies
 from workers.training.thinking_reader import ThinkingReader
 from workers.training.vocabulary import build_tokenizer
 
 PROBLEM = Problem((3, 5, 6, 8), 24)
-MISS = "\n 24 3 5 6 8: 3 * 5 = 15 - 6 = 9 + 8 = 17 no"
-HIT = "\n 24 3 5 6 8: 6 - 5 = 1 * 3 = 3 * 8 = 24 yes"
-CHECK = HIT.replace("\n", "\n wait")
-LINE_TOKENS = 21  # newline, target, four numbers, colon, first number, three steps, verdict
+MISS = "\n4 24 3 5 6 8: 3 * 5 = 15 - 6 = 9 + 8 = 17 no"
+HIT = "\n5 24 3 5 6 8: 6 - 5 = 1 * 3 = 3 * 8 = 24 yes"
+CHECK = HIT.replace("\n5", "\n5 wait")
+LINE_TOKENS = 22
+# newline, its number, target, four numbers, colon, first number, three steps, verdict
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +60,11 @@ def test_checking_a_hit_is_not_another_claim(read):
 
 
 def test_lines_that_cannot_be_read_are_counted(read):
-    assert read(MISS + "\n 24 3 5 6 8: 3 * 5 = no" + HIT).lines == Share(2, 3)
+    assert read(MISS + "\n4 24 3 5 6 8: 3 * 5 = no" + HIT).lines == Share(2, 3)
 
 
 def test_a_line_that_the_budget_cut_is_not_judged_as_a_line(read):
-    cut = MISS + "\n 24 3 5 6 8: 3 *"
+    cut = MISS + "\n4 24 3 5 6 8: 3 *"
 
     assert read(cut, is_finished=False).lines == Share(1, 1)
     assert read(cut, is_finished=True).lines == Share(1, 2)
@@ -69,17 +72,28 @@ def test_a_line_that_the_budget_cut_is_not_judged_as_a_line(read):
 
 def test_steps_are_counted_by_the_position_of_their_line(read):
     wrong = MISS.replace("= 15", "= 16")
-    lines_before_500, lines_before_2000 = 24, 96  # lines start at multiples of 21 tokens
+    lines_before_500, lines_before_2000 = 23, 91  # lines start at multiples of 22 tokens
 
-    text = MISS * lines_before_500 + wrong + MISS * (lines_before_2000 - 25) + wrong + MISS * 150
+    text = MISS * lines_before_500 + wrong + MISS * (lines_before_2000 - 24) + wrong + MISS * 150
     record = read(text)
 
     first, second, third, last = record.steps
-    assert first == Share(3 * 24, 3 * 24)
-    assert second == Share(3 * 72 - 2, 3 * 72)  # a wrong result makes the next step wrong too
-    assert third.count == 3 * 143
+    assert first == Share(3 * 23, 3 * 23)
+    assert second == Share(3 * 68 - 2, 3 * 68)  # a wrong result makes the next step wrong too
+    assert third.count == 3 * 137
     assert third.count - third.successes == 2
-    assert last.count == 3 * (96 + 151 - 24 - 72 - 143)
+    assert last.count == 3 * (91 + 151 - 23 - 68 - 137)
+
+
+def test_the_trials_of_a_system_are_read(read):
+    system = System(y_factor=3, first_total=17, x_factor=4, op="-", second_total=16)
+    lines = [attempt_line(n, body) for n, body in enumerate(system_bodies(system), 1)]
+
+    record = read("".join(lines) + pass_line(1, system_bodies(system)[-1]), problem=system)
+
+    assert record.lines == Share(6, 6)
+    assert record.claims == Share(1, 1)
+    assert 0 < record.useful_tokens < record.tokens
 
 
 def test_without_a_problem_only_steps_count(read):

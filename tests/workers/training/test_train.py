@@ -9,9 +9,7 @@ from workers.training.train import TrainConfig, Trainer
 
 
 def tiny_run(steps: int) -> TrainConfig:
-    return TrainConfig(
-        tokens=steps * 2 * 48, polish_tokens=2 * 48, rows=2, window=48, warmup_steps=2
-    )
+    return TrainConfig(tokens=steps * 2 * 48, rows=2, window=48, warmup_steps=2)
 
 
 def finish(trainer: Trainer) -> None:
@@ -74,4 +72,4 @@ def test_transformers_loads_the_exported_directory_unchanged(tmp_path):
     ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).input_ids
     assert prompt == "<bos>What is 3 + 4?<think>"
     assert model(ids).logits.shape == (1, ids.shape[1], tokenizer.vocab_size)
-    assert json.loads((tmp_path / "model" / "training.json").read_text())["steps_done"] == 2
+    assert json.loads((tmp_path / "model" / "training.json").read_text())["steps_done"] == 1

@@ -37,15 +37,27 @@ _STYLE: Any = {  # matplotlib types the keys as literals
 
 def draw(evaluation: Evaluation, directory: Path) -> list[Path]:
     """Write `thinking.svg` and `thinking.png` into a directory, which is made if need be."""
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = [directory / "thinking.svg", directory / "thinking.png"]
+    return [draw_svg(evaluation, directory), draw_png(evaluation, directory)]
+
+
+def draw_svg(evaluation: Evaluation, directory: Path) -> Path:
+    """Write `thinking.svg`; the same evaluation gives the same file."""
+    return _save(evaluation, directory / "thinking.svg", metadata={"Date": None})
+
+
+def draw_png(evaluation: Evaluation, directory: Path) -> Path:
+    """Write `thinking.png`."""
+    return _save(evaluation, directory / "thinking.png", dpi=200)
+
+
+def _save(evaluation: Evaluation, path: Path, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(8, 5.6), layout="constrained", facecolor="white")
         _draw_axes(figure.add_subplot(), evaluation)
         figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, frameon=False)
-        figure.savefig(paths[0], metadata={"Date": None})
-        figure.savefig(paths[1], dpi=200)
-    return paths
+        figure.savefig(path, **options)
+    return path
 
 
 def _draw_axes(axes: Axes, evaluation: Evaluation) -> None:

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 from PIL import Image
 
 from tests.workers.hand_made import evaluation
-from workers.bench.thinking_plot import PUBLISHED, PUBLISHED_BUDGETS, draw
+from workers.training.plot import PUBLISHED, PUBLISHED_BUDGETS, draw
 
 
 def test_the_plot_is_drawn_as_svg_and_png(tmp_path):
