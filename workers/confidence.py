@@ -18,9 +18,10 @@ FILE_NAME = "confidence.json"
 class ConfidenceMap:
     """Maps the mean probability of an answer's tokens to the probability that it is right.
 
-    The mean is the geometric one. A model is sure of most tokens of an answer that it guesses, brackets for instance, so the mean
-    alone promises too much. The map is piecewise linear through `knots`, pairs of mean and
-    probability that ascend in both; without knots it changes nothing.
+    The mean is the geometric one. Of an answer that it guesses a model is still sure of most
+    tokens, brackets for instance, so the mean alone promises too much. The map is piecewise linear
+    through `knots`, pairs of mean and probability that ascend in both; without knots it changes
+    nothing.
     """
 
     knots: tuple[tuple[float, float], ...] = ()
