@@ -24,15 +24,21 @@ from workers.training.records import ForcedAnswer
 from workers.training.rollouts import RolloutRunner
 
 SPLIT = "validation"
+_DECIMALS = 4
 
 
 def fit(answers: Sequence[ForcedAnswer]) -> ConfidenceMap:
-    """Fit a map that never falls (isotonic regression; Zadrozny and Elkan, KDD 2002)."""
+    """Fit a map that never falls (isotonic regression; Zadrozny and Elkan, KDD 2002).
+
+    Knots are rounded: between answers that close the fit knows nothing, and equal means would make
+    the map ambiguous.
+    """
     confidence = np.array([answer.confidence for answer in answers])
     is_right = np.array([answer.is_right for answer in answers], float)
     model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
     model.fit(confidence, is_right)
-    knots = dict(zip(model.X_thresholds_.tolist(), model.y_thresholds_.tolist(), strict=True))
+    thresholds = zip(model.X_thresholds_, model.y_thresholds_, strict=True)
+    knots = {round(float(x), _DECIMALS): round(float(y), _DECIMALS) for x, y in thresholds}
     return ConfidenceMap.of(sorted(knots.items()))
 
 
@@ -53,7 +59,7 @@ def write(directory: Path, fitted: ConfidenceMap, answers: int, seed: int) -> No
         "split": SPLIT,
         "answers": answers,
         "seed": seed,
-        "knots": [[round(x, 6), round(y, 6)] for x, y in fitted.knots],
+        "knots": fitted.knots,
     }
     text = json.dumps(document, indent=2) + "\n"
     (directory / FILE_NAME).write_text(text, encoding="utf-8")

@@ -27,3 +27,12 @@ def test_what_was_fitted_is_what_is_loaded(tmp_path):
     assert ConfidenceMap.load(tmp_path) == fitted
     document = json.loads((tmp_path / FILE_NAME).read_text())
     assert (document["answers"], document["split"]) == (10, "validation")
+
+
+def test_means_that_lie_close_together_make_one_knot():
+    sure = [answer(1 - i * 1e-7, is_right=i > 3) for i in range(8)]
+
+    fitted = fit([*sure, answer(0.3, is_right=False)])
+
+    assert ConfidenceMap.of(fitted.knots) == fitted
+    assert len(fitted.knots) == 2
