@@ -21,6 +21,10 @@ from workers.training.evaluator import TIER_BUDGETS
 from workers.training.records import POSITION_EDGES, ForcedAnswer, ProblemRecord
 from workers.training.shares import NO_TRIALS, Share
 
+LONG_THINKINGS_START = f"step_accuracy_from_0_of_those_beyond_{POSITION_EDGES[-1]}"
+"""The first bucket again, of the problems that reach the last one alone. These are the hard ones:
+to compare late steps with everybody's early steps would compare problems, not positions."""
+
 Records = Sequence[ProblemRecord]
 
 NO_MAP = ConfidenceMap()
@@ -85,6 +89,7 @@ def _thinking_figures(records: Records) -> dict[str, Estimate]:
     return {
         "step_accuracy": _estimate(_sum(by_position)),
         **{name: _estimate(s) for name, s in zip(POSITION_NAMES, by_position, strict=True)},
+        LONG_THINKINGS_START: _estimate(_sum(t.steps[0] for t in thinking if t.steps[-1].count)),
         "false_hits": _estimate(Share(claims.count - claims.successes, claims.count)),
         "readable_lines": _estimate(_sum(t.lines for t in thinking)),
         "stopped_by_itself": _estimate(Share.of(t.is_finished for t in thinking)),

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from workers.training.evaluation import Estimate, Evaluation
 from workers.training.evaluator import EASY_BUDGET, TIER_BUDGETS
+from workers.training.figures import LONG_THINKINGS_START, POSITION_NAMES
 from workers.training.questions import SYSTEM_FAMILY
 
 SYSTEM_BUDGET = TIER_BUDGETS[1]
@@ -53,7 +54,7 @@ def targets() -> list[Target]:
         _share("AUROC of the answer's confidence", "answer_auroc", at_least=0.95),
         _share("ECE of the answer's confidence", "answer_ece", at_most=0.05),
         _share("Thinking after the solution", "overthinking_share", at_least=0.3, at_most=0.5),
-        Target("Steps right from token 5000 on", "no drop below the first 500", _long_thinking),
+        Target("Steps right from token 5000 on", "no drop", _long_thinking),
     ]
 
 
@@ -106,8 +107,9 @@ def _separation(low: int, high: int) -> Target:
 
 
 def _long_thinking(evaluation: Evaluation) -> Verdict:
+    """Late steps beside the early ones of the same problems."""
     figures = evaluation.mix.figures
-    early, late = (figures.get(f"step_accuracy_from_{edge}") for edge in (0, 5000))
+    early, late = (figures.get(name) for name in (LONG_THINKINGS_START, POSITION_NAMES[-1]))
     if early is None or late is None:
         return NOT_MEASURED
-    return Verdict(f"{late}, first 500: {early}", late.high >= early.low)
+    return Verdict(f"{late}, their first 500: {early}", late.high >= early.low)

@@ -96,6 +96,17 @@ def test_steps_are_summed_by_position():
     assert "step_accuracy_from_500" not in figures
 
 
+def test_late_steps_have_the_early_ones_of_the_same_problems_beside_them():
+    long = thinking(9000, steps=(Share(9, 10), *NO_STEPS[1:-1], Share(8, 10)))
+    short = thinking(100, steps=(Share(10, 10), *NO_STEPS[1:]))
+
+    figures = family_figures([problem(50, thinking=long), problem(50, thinking=short)]).figures
+
+    assert figures["step_accuracy_from_0"].value == 19 / 20
+    assert figures["step_accuracy_from_0_of_those_beyond_5000"].value == 9 / 10
+    assert figures["step_accuracy_from_5000"].value == 8 / 10
+
+
 def test_what_is_not_defined_for_a_family_is_left_out():
     family = family_figures([ProblemRecord(thinking=thinking(20), is_right={50: True})])
 
