@@ -80,9 +80,16 @@ def test_every_family_decodes_alike(make_pipelined, make_request, assert_same, v
 
 
 @MODES
-def test_preemption_changes_no_token(make_pipelined, make_request, assert_same, sampling):
+@pytest.mark.parametrize("reserves", [True, False])
+@pytest.mark.parametrize("chunk", [3, 24])
+def test_preemption_changes_no_token(
+    make_pipelined, make_request, assert_same, sampling, reserves, chunk
+):
+    """Rows come back to the same slot and length, with other pages."""
     requests = [make_request(i, prompt_ids=[1, 10 + i, OPEN], **sampling) for i in range(6)]
-    pipelined = make_pipelined(num_pages=14, watermark=0.0, prefill_chunk_tokens=24)
+    pipelined = make_pipelined(num_pages=14, watermark=0.0, prefill_chunk_tokens=chunk)
+    if not reserves:
+        pipelined.scheduler.reserve_next = lambda plan: None
 
     assert_same(pipelined, requests)
 
@@ -170,6 +177,22 @@ def test_a_forced_token_replaces_the_one_on_the_device(models, make_request, run
 
     assert any(result[3].usage.forced_tokens == 1 for result in expected.values())
     assert {k: v[:2] for k, v in actual.items()} == {k: v[:2] for k, v in expected.items()}
+
+
+@pytest.mark.parametrize("changed", ["last_token", "ban", "position", None])
+def test_a_step_ahead_is_taken_only_for_the_inputs_it_had(make_pipelined, make_request, changed):
+    pipelined = make_pipelined()
+    pipelined.add_request(make_request(0))
+    for _ in range(4):
+        pipelined.step()
+    runner, plan = pipelined.runner, pipelined.scheduler.plan(0.0)
+    late = runner.num_rows_late
+
+    if changed is not None:
+        getattr(runner.slots, changed)[plan.decode_slots] += 1
+    runner.run(plan)
+
+    assert runner.num_rows_late - late == (changed is not None)
 
 
 def test_padding_stays_empty(make_pipelined, make_request, run):
