@@ -179,7 +179,7 @@ def test_a_forced_token_replaces_the_one_on_the_device(models, make_request, run
     assert {k: v[:2] for k, v in actual.items()} == {k: v[:2] for k, v in expected.items()}
 
 
-@pytest.mark.parametrize("changed", ["last_token", "ban", "position", None])
+@pytest.mark.parametrize("changed", ["last_token", "ban", "position", "slot", None])
 def test_a_step_ahead_is_taken_only_for_the_inputs_it_had(make_pipelined, make_request, changed):
     pipelined = make_pipelined()
     pipelined.add_request(make_request(0))
@@ -188,7 +188,9 @@ def test_a_step_ahead_is_taken_only_for_the_inputs_it_had(make_pipelined, make_r
     runner, plan = pipelined.runner, pipelined.scheduler.plan(0.0)
     late = runner.num_rows_late
 
-    if changed is not None:
+    if changed == "slot":
+        plan.sampled_slots[0] = 5
+    elif changed is not None:
         getattr(runner.slots, changed)[plan.decode_slots] += 1
     runner.run(plan)
 
