@@ -51,6 +51,7 @@ class RowRunner:
         self._decoder = decoder
         self._stream = stream
         self._max_rows = table.dummy_slot
+        assert all(bucket <= self._max_rows for bucket in buckets), "a bucket without slots"
         device, size = table.words.device, self._max_rows + 2 * UPDATE_CAPACITY
         self._packet = torch.empty(size, dtype=torch.int32, device=device)
         self._output = torch.empty((2, self._max_rows), dtype=torch.int32, device=device)
