@@ -1,7 +1,7 @@
 """The order of work on a device, and the host memory that it copies from and to.
 
 Work of one stream runs in the order in which it was enqueued; a fence is passed when all that
-was enqueued before it has run. On the CPU work runs at once.
+was enqueued before it has run.
 """
 
 from collections.abc import Callable
@@ -35,22 +35,6 @@ class Stream(Protocol):
     def host_buffer(self, *shape: int) -> Tensor:
         """int32 memory of the host that the device copies from and to without waiting."""
         ...
-
-
-class CpuStream:
-    """Runs work at once."""
-
-    def enqueue(self, work: Callable[[], None]) -> None:
-        """See Stream."""
-        work()
-
-    def fence(self) -> Fence:
-        """See Stream."""
-        return _Passed()
-
-    def host_buffer(self, *shape: int) -> Tensor:
-        """See Stream."""
-        return torch.empty(shape, dtype=torch.int32)
 
 
 class CudaStream:
@@ -92,11 +76,6 @@ class HostRing:
         fence = self._fences[self._next] = self._stream.fence()
         self._next = (self._next + 1) % len(self._buffers)
         return fence
-
-
-class _Passed:
-    def wait(self) -> None:
-        return
 
 
 class _Recorded:

@@ -1,7 +1,7 @@
 from functools import partial
 
 from tests.workers.engine.deferred_stream import DeferredStream
-from workers.engine.streams import CpuStream, HostRing
+from workers.engine.streams import HostRing
 
 
 def test_a_buffer_is_handed_out_again_only_when_its_copy_has_run():
@@ -16,12 +16,3 @@ def test_a_buffer_is_handed_out_again_only_when_its_copy_has_run():
     assert copied == [0]  # the third needed the buffer of the first
     stream.run_to(3)
     assert copied == [0, 1, 2]
-
-
-def test_the_stream_of_the_cpu_runs_at_once():
-    stream, ran = CpuStream(), []
-
-    stream.enqueue(lambda: ran.append(1))
-
-    assert ran == [1]
-    stream.fence().wait()
