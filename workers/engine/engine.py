@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 from workers.engine.blocks import KvGeometry, PagePool
+from workers.engine.build_runner import build_runner
 from workers.engine.config import EngineConfig
 from workers.engine.errors import CheckpointError, InvalidRequest
 from workers.engine.kv_cache import PagedKvCache
@@ -21,7 +22,6 @@ from workers.engine.models.loader import load_spec, load_weights
 from workers.engine.models.rope import RotaryTable
 from workers.engine.models.spec import ModelSpec
 from workers.engine.request import EngineOutput, EngineRequest
-from workers.engine.runner import ModelRunner
 from workers.engine.sampler import Sampler
 from workers.engine.scheduler import Scheduler, StepResult
 from workers.engine.sequence import Sequence
@@ -87,6 +87,8 @@ class LLMEngine:
         plan = self.scheduler.plan(started_s)
         outputs, self._outbox = self._outbox, []
         if not plan.is_empty:
+            if self.runner.runs_ahead:
+                self.scheduler.reserve_next(plan)
             tokens, logprobs = self.runner.run(plan)
             ended_s = self._clock()
             result = StepResult(tokens, logprobs, ended_s, ended_s - started_s)
@@ -130,7 +132,7 @@ class LLMEngine:
         self.pool = PagePool(num_pages)
         self.scheduler = Scheduler(config, geometry, self.pool, slots)
         decoder = Decoder(spec, weights, rotary, cache)
-        self.runner = ModelRunner(decoder, cache, Sampler(self.tokens, device), slots, device)
+        self.runner = build_runner(config, decoder, cache, Sampler(self.tokens, device), slots)
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -138,6 +138,19 @@ class Scheduler:
         slots = np.fromiter((s.slot for s in sampled), np.int64, len(sampled))
         return StepPlan(decode, chunks, sampled, slots)
 
+    def reserve_next(self, plan: StepPlan) -> None:
+        """Take the page of each row's next token now if one is free: it may run ahead.
+
+        Nothing is preempted for it: the token then waits for its plan.
+        """
+        for sequence in plan.sampled:
+            next_tokens = sequence.num_computed + sequence.num_uncomputed + 1
+            end_page = self._geometry.num_pages(next_tokens)
+            if end_page > sequence.next_page and self._pool.num_free > 0:
+                pages = self._pool.allocate(1)
+                self._slots.add_pages(sequence.slot, sequence.next_page, pages)
+                sequence.hold(pages)
+
     def commit(self, plan: StepPlan, result: StepResult) -> list[EngineOutput]:
         """Book a step's tokens; returns what its requests gained."""
         token_s = result.duration_s / plan.num_tokens

@@ -57,25 +57,25 @@ class Decoder:
         self, spec: ModelSpec, weights: DecoderWeights, rotary: RotaryTable, cache: PagedKvCache
     ) -> None:
         self.spec = spec
-        self._weights = weights
-        self._rotary = rotary
+        self.weights = weights
+        self.rotary = rotary
         self._cache = cache
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """Compute the batch, extend the cache; returns normed states (rows, queries, hidden)."""
         rows, queries = batch.ids.shape
-        hidden = F.embedding(batch.ids.flatten(), self._weights.embedding)
-        angles = self._rotary.at(batch.positions)
-        for index, layer in enumerate(self._weights.layers):
+        hidden = F.embedding(batch.ids.flatten(), self.weights.embedding)
+        angles = self.rotary.at(batch.positions)
+        for index, layer in enumerate(self.weights.layers):
             heads = self._project(layer, hidden, angles)
             attended = self._attend(index, heads, batch)
             hidden = hidden + F.linear(attended, layer.output, layer.output_bias)
             hidden = hidden + self._mlp(layer, hidden)
-        return self._norm(hidden, self._weights.norm).view(rows, queries, -1)
+        return self._norm(hidden, self.weights.norm).view(rows, queries, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (rows, vocabulary) in float32 of normed states (rows, hidden)."""
-        return F.linear(hidden, self._weights.head).float()
+        return F.linear(hidden, self.weights.head).float()
 
     def _project(
         self, layer: LayerWeights, hidden: Tensor, angles: tuple[Tensor, Tensor]
@@ -88,7 +88,7 @@ class Decoder:
         rotated = heads[:, :num_rotated]
         if layer.qk_norm is not None:
             rotated = F.rms_norm(rotated, (spec.head_dim,), eps=spec.norm_eps) * layer.qk_norm
-        heads[:, :num_rotated] = self._rotary.rotate(rotated, angles)
+        heads[:, :num_rotated] = self.rotary.rotate(rotated, angles)
         return heads
 
     def _attend(self, index: int, heads: Tensor, batch: TokenBatch) -> Tensor:

@@ -24,6 +24,11 @@ class RotaryTable:
         self._sin = torch.cat((-sin, sin), -1).to(device, dtype)
         self._half = spec.head_dim // 2
 
+    @property
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """cos and sin of all positions, each (positions, head_dim); see `rotate`."""
+        return self._cos, self._sin
+
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin of `positions` (tokens,), each (tokens, 1, head_dim)."""
         cos = self._cos.index_select(0, positions)
