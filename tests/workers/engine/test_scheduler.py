@@ -1,6 +1,8 @@
 """The scheduler under random workloads, with a fake runner that makes tokens up."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from workers.engine import (
     SpecialTokens,
 )
 from workers.engine.blocks import KvGeometry, PagePool
-from workers.engine.scheduler import Scheduler, StepPlan, StepResult
+from workers.engine.plan import StepPlan, StepResult
+from workers.engine.scheduler import Scheduler
 from workers.engine.sequence import Sequence
 from workers.engine.slots import SlotTable
 
@@ -62,7 +65,12 @@ class Bench:
 
     def __init__(self, window: int | None = None, num_pages: int = 20, **overrides) -> None:
         chunk = overrides.get("prefill_chunk_tokens", 8)
-        settings = {"model_dir": "unused", "max_running": 4, "prefill_chunk_tokens": chunk}
+        settings = {
+            "model_dir": "unused",
+            "max_running": 4,
+            "prefill_chunk_tokens": chunk,
+            "target_token_s": 1e6,
+        }
         self.geometry = KvGeometry(
             page_size=4, sliding_window=window, bytes_per_page=100, max_chunk_tokens=chunk
         )
@@ -70,17 +78,18 @@ class Bench:
         self.slots = SlotTable(4, 64)
         config = EngineConfig(**(settings | overrides))
         self.scheduler = Scheduler(config, self.geometry, self.pool, self.slots)
+        self.fresh_ids = count(100)
         self.now_s = 0.0
 
-    def add(self, name: str, job: Job) -> None:
+    def add(self, name: str, job: Job, ids: Iterable[int] | None = None) -> None:
         request = EngineRequest(
             request_id=name,
-            prompt_ids=[1] * job.prompt,
+            prompt_ids=[next(self.fresh_ids)] * job.prompt if ids is None else list(ids),
             thinking_prefix_ids=[9] * job.prefix,
             thinking_budget=job.budget + job.prefix,
             max_answer_tokens=job.answer,
         )
-        self.scheduler.add(Sequence(request, TOKENS, self.now_s), job.max_tokens)
+        self.scheduler.add(Sequence.of(request, TOKENS, self.now_s), job.max_tokens)
 
     def step(self, choose=lambda name: 9) -> tuple[StepPlan, list[EngineOutput]]:
         """One step in which every sequence samples what `choose` says."""
@@ -109,7 +118,11 @@ class Bench:
             assert sequence.next_page >= self.geometry.num_pages(end)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(JOBS, st.none() | st.integers(1, 10), st.integers(12, 30), st.randoms())
 def test_any_workload_ends_within_its_budgets(jobs, window, num_pages, random):
     bench = Bench(window, num_pages)
@@ -128,7 +141,7 @@ def test_any_workload_ends_within_its_budgets(jobs, window, num_pages, random):
     for tick in range(2500):
         for index, job in enumerate(jobs):
             if job.arrives == tick and bench.geometry.resident_pages(job.max_tokens) < num_pages:
-                bench.add(str(index), job)
+                bench.add(str(index), job, ids=[1] * job.prompt)
                 accepted.add(str(index))
             if job.aborts == tick and str(index) in accepted - set(finished):
                 collect([bench.scheduler.abort(str(index), bench.now_s)])
