@@ -71,6 +71,11 @@ def key_of(sequence: Sequence, position: int) -> int:
     return hash(tuple(sequence.ids[: position + 1]))
 
 
+def allowed(sequence: Sequence, token: int) -> int:
+    """What the sampler makes of a token that is banned there: another one."""
+    return SOME if token in TOKENS.banned_ids(sequence.thinking.ban) else token
+
+
 class Bench:
     """A scheduler with its parts."""
 
@@ -129,7 +134,7 @@ class Bench:
             return plan, []
         self.compute(plan)
         self.now_s += 1.0
-        tokens = np.array([choose(s) for s in plan.sampled], np.int64)
+        tokens = np.array([allowed(s, choose(s)) for s in plan.sampled], np.int64)
         logprobs = np.array([logprob(s) for s in plan.sampled], np.float32)
         result = StepResult(tokens, logprobs, self.now_s, 1.0)
         outputs = self.scheduler.commit(plan, result)
