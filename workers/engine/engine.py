@@ -6,14 +6,15 @@ Synchronous and single-threaded; async_engine.py gives it a thread.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from workers.engine.blocks import KvGeometry, PagePool
 from workers.engine.branch import Branch
 from workers.engine.config import EngineConfig
-from workers.engine.errors import CheckpointError, InvalidRequest
+from workers.engine.errors import CheckpointError, InvalidRequest, OutOfMemory
 from workers.engine.faults import is_out_of_memory, memory_needed
 from workers.engine.kv_cache import PagedKvCache
 from workers.engine.limits import RequestLimits
@@ -149,6 +150,7 @@ class LLMEngine:
             branches_dropped=self.scheduler.branches.num_dropped,
             not_finite=self.scheduler.num_failures,
             out_of_memory=self.metrics.out_of_memory,
+            failed=self.metrics.failed,
             step_faults=self.metrics.step_faults,
             sampled_tokens=self.metrics.sampled_tokens,
             busy_s=self.metrics.busy_s,
@@ -190,7 +192,8 @@ class LLMEngine:
         config, spec = self.config, self.spec
         device = torch.device(config.device)
         dtype = resolve_dtype(config.dtype, device)
-        weights = load_weights(config.model_dir, spec, dtype, device)
+        with _said_plainly(f"loading {config.model_dir}"):
+            weights = load_weights(config.model_dir, spec, dtype, device)
         geometry = KvGeometry(
             page_size=config.page_size,
             sliding_window=spec.sliding_window,
@@ -198,7 +201,10 @@ class LLMEngine:
             max_chunk_tokens=config.prefill_chunk_tokens,
         )
         num_pages = config.num_pages or choose_num_pages(config, geometry, device)
-        cache = PagedKvCache(spec, num_pages, config.page_size, dtype, device)
+        with _said_plainly(
+            f"a KV cache of {num_pages} pages, {geometry.bytes_per_page} bytes each"
+        ):
+            cache = PagedKvCache(spec, num_pages, config.page_size, dtype, device)
         rotary = RotaryTable(spec, config.max_model_len, dtype, device)
         slots = SlotTable(config.max_running, geometry.num_pages(config.max_model_len))
         self.pool = PagePool(num_pages)
@@ -217,7 +223,10 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def choose_num_pages(config: EngineConfig, geometry: KvGeometry, device: torch.device) -> int:
-    """What full batches of full length need, at most `memory_fraction` of the free memory."""
+    """What full batches of full length need, at most `memory_fraction` of the free memory.
+
+    Raises OutOfMemory when that does not hold one sequence of full length.
+    """
     if device.type == "cuda":
         free_bytes, _ = torch.cuda.mem_get_info(device)
     else:
@@ -225,7 +234,30 @@ def choose_num_pages(config: EngineConfig, geometry: KvGeometry, device: torch.d
     affordable = int(free_bytes * config.memory_fraction) // geometry.bytes_per_page
     wanted = config.max_running * geometry.resident_pages(config.max_model_len)
     with_watermark = int(wanted / (1 - config.watermark)) + 2
-    return max(2, min(affordable, with_watermark))
+    least = geometry.resident_pages(config.max_model_len) + 1
+    if affordable < least:
+        raise OutOfMemory(
+            f"a KV cache for max_model_len {config.max_model_len} needs "
+            f"{_mib(least, geometry)} MiB and {config.memory_fraction:.0%} of the "
+            f"{free_bytes >> 20} MiB that are free hold "
+            f"{_mib(affordable, geometry)} MiB: lower max_model_len or raise memory_fraction"
+        )
+    return min(affordable, with_watermark)
+
+
+def _mib(num_pages: int, geometry: KvGeometry) -> int:
+    return num_pages * geometry.bytes_per_page >> 20
+
+
+@contextmanager
+def _said_plainly(what: str) -> Iterator[None]:
+    """Turns what an allocator raises into OutOfMemory."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"out of memory for {what}: {memory_needed(error)}") from error
 
 
 def _check_tokens(tokens: SpecialTokens, spec: ModelSpec) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from workers.engine.plan import StepPlan
-from workers.engine.request import EngineOutput
+from workers.engine.request import EngineOutput, FinishReason
 
 # Both of busy time. The pace is what deadlines are kept by: it must follow a batch that grows.
 _HALF_LIFE_S = 5.0
@@ -27,6 +27,7 @@ class EngineLoad:
     branches_dropped: int  # for want of room
     not_finite: int  # requests and branches whose logits were not
     out_of_memory: int  # steps
+    failed: int  # requests
     step_faults: int
     sampled_tokens: int
     busy_s: float
@@ -42,6 +43,7 @@ class EngineMetrics:
         self.finished = 0
         self.time_to_first_token_s = 0.0
         self.time_per_output_token_s = 0.0
+        self.failed = 0
         self.out_of_memory = 0
         self.step_faults = 0
         self._num_first_tokens = 0
@@ -77,7 +79,10 @@ class EngineMetrics:
 
     def record_outputs(self, outputs: list[EngineOutput]) -> None:
         """Book the requests that ended."""
-        self.finished += sum(output.finished is not None for output in outputs)
+        for output in outputs:
+            if output.finished is not None:
+                self.finished += 1
+                self.failed += output.finished.reason is FinishReason.FAILED
 
     def record_first_tokens(self, plan: StepPlan, ended_s: float) -> None:
         """Book the requests whose first token came with this step: a chunk sampled it."""

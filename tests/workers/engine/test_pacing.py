@@ -1,5 +1,7 @@
 """The prefill of a step takes what the decode leaves of the target."""
 
+from typing import Any
+
 import pytest
 
 from workers.engine import EngineConfig
@@ -7,7 +9,7 @@ from workers.engine.pacing import PrefillPacer
 
 
 def pacer(**overrides) -> PrefillPacer:
-    settings = {
+    settings: dict[str, Any] = {
         "model_dir": "unused",
         "prefill_chunk_tokens": 2048,
         "min_prefill_chunk_tokens": 64,
