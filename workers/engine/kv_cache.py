@@ -94,6 +94,11 @@ class PagedKvCache:
         keys, values = found.view(shape).unbind(0)
         return keys, values
 
+    def clear_page(self, page: int) -> None:
+        """Zero one page of every layer."""
+        for pages in self._pages:
+            pages.view(2, self._num_pages, -1)[:, page] = 0
+
     def copy_page(self, source: int, destination: int) -> None:
         """Copy one page of every layer, for a fork's partial page."""
         for pages in self._pages:

@@ -20,7 +20,7 @@ from workers.engine.row_mirror import Ints, RowMirror
 from workers.engine.row_runner import Flight, RowRunner
 from workers.engine.row_table import next_ban
 from workers.engine.runner import ModelRunner, group_chunks
-from workers.engine.scheduler import StepPlan
+from workers.engine.plan import StepPlan
 from workers.engine.sequence import Sequence
 from workers.engine.streams import Stream
 
@@ -65,6 +65,13 @@ class PipelinedRunner:
 
     def run(self, plan: StepPlan) -> tuple[Ints, NDArray[np.float32]]:
         """Compute a step; the sampled tokens and log-probabilities, as `plan.sampled`."""
+        try:
+            return self._run(plan)
+        except BaseException:
+            self._forget_all()  # the step is tried again: rows may not be what the host thinks
+            raise
+
+    def _run(self, plan: StepPlan) -> tuple[Ints, NDArray[np.float32]]:
         pieces = [*self._decode(plan), *self._prefill(plan)]
         self._ahead = None
         bans = self.slots.ban[plan.sampled_slots]
@@ -76,6 +83,14 @@ class PipelinedRunner:
     def copy_page(self, source: int, destination: int) -> None:
         """Copy one KV page, for the partial page of a fork."""
         self.stream.enqueue(lambda: self.prefill.copy_page(source, destination))
+
+    def clear_page(self, page: int) -> None:
+        """Zero one KV page, for values that must not reach its next owner."""
+        self.stream.enqueue(lambda: self.prefill.clear_page(page))
+
+    def _forget_all(self) -> None:
+        self._ahead = None
+        self._mirror.forget(np.arange(len(self.slots.position)))
 
     def _decode(self, plan: StepPlan) -> list[Piece]:
         """Decode rows: those that were launched ahead, and the others."""

@@ -16,8 +16,8 @@ from torch import Tensor
 from workers.engine.blocks import SCRATCH_PAGE
 from workers.engine.kv_cache import KeyView, PagedKvCache
 from workers.engine.models.decoder import Decoder, TokenBatch
+from workers.engine.plan import Chunk, StepPlan
 from workers.engine.sampler import Sampler, SamplingBatch
-from workers.engine.scheduler import Chunk, StepPlan
 from workers.engine.slots import SlotTable
 
 Ints = NDArray[np.int64]
@@ -78,6 +78,10 @@ class ModelRunner:
     def copy_page(self, source: int, destination: int) -> None:
         """Copy one KV page, for the partial page of a fork."""
         self.cache.copy_page(source, destination)
+
+    def clear_page(self, page: int) -> None:
+        """Zero one KV page, for values that must not reach its next owner."""
+        self.cache.clear_page(page)
 
     @torch.inference_mode()
     def prepare(self, rectangle: Rectangle, sampled: Ints) -> PreparedRectangle:
@@ -154,6 +158,8 @@ class ModelRunner:
         first_page = first // page_size
         last_page = (starts + rectangle.lengths - 1) // page_size
         columns = first_page[:, None] + np.arange((last_page - first_page).max() + 1)
+        # Padding repeats a row's own last page: what another row holds may not be finite.
+        columns = np.minimum(columns, last_page[:, None])
         gather = self.cache.page_heads(self._to_device(self._pages_at(rectangle.slots, columns)))
         bias = self._bias(positions, first_page * page_size, columns.shape[1], window)
         return KeyView(gather, bias)

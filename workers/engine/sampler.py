@@ -96,7 +96,8 @@ def draw(probs: Tensor, uniform: Tensor) -> Tensor:
     cumulative = probs.cumsum(-1)
     target = uniform[:, None] * cumulative[:, -1:]
     # The first entry that reaches a positive target has a positive probability.
-    return torch.searchsorted(cumulative, target)[:, 0]
+    # Where the sum is not finite there is none, and the index is past the vocabulary.
+    return torch.searchsorted(cumulative, target)[:, 0].clamp_(max=probs.shape[1] - 1)
 
 
 def keep_nucleus(probs: Tensor, top_p: Tensor) -> Tensor:

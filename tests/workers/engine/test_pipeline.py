@@ -5,6 +5,8 @@ function and the kernels are torch's. The CUDA stream, real graphs and the compi
 in test_gpu.py.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -217,6 +219,20 @@ def test_the_host_waits_for_a_step_only_when_the_next_is_launched(make_pipelined
     assert pipelined.runner.stream.num_waiting > 0
 
 
+def laid_out_as_on_cuda(weights):
+    layers = [
+        replace(
+            layer,
+            **{
+                name: getattr(layer, name).contiguous()
+                for name in ("qkv", "output", "gate_up", "down")
+            },
+        )
+        for layer in weights.layers
+    ]
+    return replace(weights, layers=layers, head=weights.head.contiguous())
+
+
 def test_the_interpreted_kernels_decode_the_same_tokens(make_engine, make_request, run):
     """The whole step through Triton's interpreter; compiled kernels are in test_gpu.py."""
     fused = pytest.importorskip("workers.engine.kernels.fused")
@@ -231,6 +247,8 @@ def test_the_interpreted_kernels_decode_the_same_tokens(make_engine, make_reques
     requests = [make_request(i, thinking_budget=3, max_answer_tokens=3) for i in range(2)]
     expected = run(make_engine("qwen3"), *requests)
 
-    actual = run(pipeline(make_engine("qwen3"), kernels, buckets=(1, 2)), *requests)
+    engine = make_engine("qwen3")
+    engine.runner.decoder.weights = laid_out_as_on_cuda(engine.runner.decoder.weights)
+    actual = run(pipeline(engine, kernels, buckets=(1, 2)), *requests)
 
     assert {k: v[:2] for k, v in actual.items()} == {k: v[:2] for k, v in expected.items()}

@@ -48,7 +48,8 @@ class TorchKernels:
         rotated = heads[:, : spec.num_heads + spec.num_kv_heads]
         if qk_norm is not None:
             rotated = F.rms_norm(rotated, (spec.head_dim,), eps=spec.norm_eps) * qk_norm
-        rotated = self._rotary.rotate(rotated, self._rotary.at(positions))
+        rotated = rotated.clone()
+        self._rotary.rotate(rotated, self._rotary.at(positions), out=rotated)
         page_size = cache.keys.shape[2]
         tables = batch.table.page_table.index_select(0, batch.slots)
         pages = tables.gather(1, (positions // page_size)[:, None])[:, 0]

@@ -79,6 +79,7 @@ def skinny_linear(
     """
     rows, inner = inputs.shape
     assert rows <= MAX_ROWS, "larger batches are cuBLAS's"
+    assert weight.is_contiguous(), "the CPU's layout of weights is another one"
     outputs = weight.shape[0] // (2 if gated else 1)
     output = torch.empty((rows, outputs), dtype=inputs.dtype, device=inputs.device)
     block_out = choose_block_out(outputs, num_processors)

@@ -10,6 +10,7 @@ from workers.engine.models.spec import ModelSpec
 SMALL = ModelSpec(
     family="qwen3",
     vocab_size=97,
+    max_positions=4096,
     hidden_size=64,
     intermediate_size=96,
     num_layers=2,
