@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.engine.plan import StepPlan
 from workers.engine.row_mirror import Ints, RowMirror
 from workers.engine.row_runner import Flight, RowRunner
 from workers.engine.row_table import next_ban
 from workers.engine.runner import ModelRunner, group_chunks
-from workers.engine.plan import StepPlan
 from workers.engine.sequence import Sequence
 from workers.engine.streams import Stream
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.workers.engine.conftest import EOS, FAMILIES, special_tokens
 from workers.engine import EngineConfig, LLMEngine
-from workers.engine.runner import Rectangle
+from workers.engine.runner import ModelRunner, Rectangle
 
 NUM_TOKENS, NUM_DECODED = 48, 9
 CHUNKS = (1, 3, 7, 16, NUM_TOKENS)
@@ -94,6 +94,7 @@ def logits_of(engine: LLMEngine, ids: np.ndarray, start: int, end: int) -> torch
     rectangle = Rectangle(
         rows, ids[:, start:end], np.full(len(rows), start), np.full(len(rows), end - start)
     )
+    assert isinstance(engine.runner, ModelRunner)
     return engine.runner.decoder.logits(engine.runner.forward(rectangle))
 
 
