@@ -1,6 +1,8 @@
-"""Fixtures that every part may use: a real Redis, emptied before each test."""
+"""What every part uses: a real Redis, emptied before each test; which kernels run how."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -11,6 +13,19 @@ from ponder.embedded_redis import EmbeddedRedis
 # Machines that run tests may be busy: how long an example takes says nothing about the code.
 settings.register_profile("ponder", deadline=None)
 settings.load_profile("ponder")
+
+HAS_GPU = Path("/dev/nvidiactl").exists()
+if not HAS_GPU:
+    # Triton reads it when it is imported, which torch does: before any test module is.
+    os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a CUDA device where there is none."""
+    if not HAS_GPU:
+        for item in items:
+            if item.get_closest_marker("gpu") is not None:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 @pytest.fixture(scope="session")

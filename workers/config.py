@@ -102,6 +102,48 @@ class WorkerConfig:
     prefill_chunk_tokens: int = variable(
         512, environment.integer(1), unit="tokens", meaning="Largest prefill of one step."
     )
+    min_prefill_chunk_tokens: int = variable(
+        64,
+        environment.integer(1),
+        unit="tokens",
+        meaning="Smallest such prefill, however long the step takes.",
+    )
+    target_token_s: float = variable(
+        0.05,
+        environment.number(0.000_1, 60.0),
+        unit="s",
+        meaning="How long a step should take while others wait for their next token; prefill "
+        "is cut to that.",
+    )
+    prefix_cache: bool = variable(
+        True, environment.switch, meaning="Compute equal beginnings of prompts once."
+    )
+    probation_tokens: int = variable(
+        600,
+        environment.integer(0),
+        unit="tokens",
+        meaning="Thinking and answer for which a request goes before longer ones.",
+    )
+    demoted_floor: float = variable(
+        0.25,
+        environment.number(0.0, 1.0),
+        meaning="Share of the batch that requests past their probation keep.",
+    )
+    preemption_grace_s: float = variable(
+        1.0,
+        environment.number(0.0),
+        unit="s",
+        meaning="How long a new request waits before a longer one gives way.",
+    )
+    aging_tokens_per_s: float = variable(
+        100.0,
+        environment.number(0.001),
+        unit="tokens/s",
+        meaning="How much shorter a waiting request past its probation counts each second.",
+    )
+    max_preemptions: int = variable(
+        2, environment.integer(0), meaning="How often a request may have to give way."
+    )
     thinking_chunk_tokens: int = variable(
         16,
         environment.integer(1),

@@ -38,6 +38,11 @@ class LoadFeed:
             tokens_per_second=load.tokens_per_s,
             time_per_output_token_ms=load.time_per_output_token_s * 1e3,
             max_running=self._max_running,
+            time_to_first_token_ms=load.time_to_first_token_s * 1e3,
+            batch_size=load.batch_size,
+            preemptions=load.preemptions,
+            prefix_tokens=load.prefix_tokens,
+            failed_requests=load.failed,
             models=[self._model],
         )
 

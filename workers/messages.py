@@ -7,6 +7,8 @@ from workers import engine
 _STOPS = {
     engine.ThinkingStop.NONE: budget_pb2.THINKING_STOP_UNSPECIFIED,
     engine.ThinkingStop.FINISHED: budget_pb2.THINKING_STOP_FINISHED,
+    engine.ThinkingStop.CONFIDENT: budget_pb2.THINKING_STOP_CONFIDENT,
+    engine.ThinkingStop.CONVERGED: budget_pb2.THINKING_STOP_CONVERGED,
     engine.ThinkingStop.EXHAUSTED: budget_pb2.THINKING_STOP_EXHAUSTED,
     engine.ThinkingStop.CANCELLED: budget_pb2.THINKING_STOP_CANCELLED,
 }

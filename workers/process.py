@@ -105,6 +105,14 @@ def engine_config(config: WorkerConfig) -> EngineConfig:
         max_waiting=config.max_waiting,
         max_model_len=config.max_model_len,
         prefill_chunk_tokens=config.prefill_chunk_tokens,
+        min_prefill_chunk_tokens=config.min_prefill_chunk_tokens,
+        target_token_s=config.target_token_s,
+        prefix_cache=config.prefix_cache,
+        probation_tokens=config.probation_tokens,
+        demoted_floor=config.demoted_floor,
+        preemption_grace_s=config.preemption_grace_s,
+        aging_tokens_per_s=config.aging_tokens_per_s,
+        max_preemptions=config.max_preemptions,
         thinking_stream_tokens=config.thinking_chunk_tokens,
     )
 

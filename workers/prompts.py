@@ -2,6 +2,7 @@
 
 from ponder.v1 import worker_pb2
 from workers.engine import EngineRequest
+from workers.expectation import expected_need
 from workers.sampling_defaults import SamplingDefaults
 from workers.tokenizer import TextStream, Tokenizer
 
@@ -30,6 +31,7 @@ class Prompts:
             seed=_signed(sampling.seed),
             answer_on_exhaustion=request.answer_on_exhaustion,
             prompt_opens_thinking=self._tokenizer.opens_thinking(prompt_ids),
+            expected_thinking_tokens=expected_need(request.settlement.prior_hazards),
         )
 
     def text_stream(self) -> TextStream:

@@ -1,7 +1,8 @@
 """The Worker service: checks a request, hands it to a segment, passes on what comes.
 
 It only translates. Statuses: INVALID_ARGUMENT names the field, RESOURCE_EXHAUSTED means that too
-many wait here, UNAVAILABLE that the engine has ended and another worker should go on.
+many wait here, UNAVAILABLE that the engine has ended and another worker should go on, INTERNAL
+that the engine could not go on with this request and says where and why.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +12,7 @@ import grpc
 
 from ponder import rpc
 from ponder.v1 import worker_pb2, worker_pb2_grpc
-from workers.engine import EngineStopped, InvalidRequest, QueueFull
+from workers.engine import EngineStopped, InvalidRequest, QueueFull, RequestFailed
 from workers.errors import InvalidArgument
 from workers.load import LoadFeed
 from workers.segment import Cut
@@ -27,6 +28,7 @@ _STATUSES: dict[type[Exception], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     EngineStopped: grpc.StatusCode.UNAVAILABLE,
+    RequestFailed: grpc.StatusCode.INTERNAL,
 }
 
 

@@ -5,15 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer as HfTokenizer
 
+from workers.chat_template import ChatTemplate, Message
 from workers.engine import CheckpointError, InvalidRequest, SpecialTokens
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 REPLACEMENT = "\ufffd"  # what decoders write for the bytes of a broken character
-Message = Mapping[str, str]  # role, content
 
 
 class Tokenizer:
@@ -22,16 +20,17 @@ class Tokenizer:
     def __init__(self, model_dir: Path) -> None:
         """Read the tokenizer; raises CheckpointError in one line."""
         self._tokenizer = _load_tokenizer(model_dir / "tokenizer.json")
-        settings = _read_optional(model_dir / "tokenizer_config.json")
+        settings = {
+            **_read_optional(model_dir / "special_tokens_map.json"),
+            **_read_optional(model_dir / "tokenizer_config.json"),
+        }
         self.bos_id = self._id_of(_token_text(settings.get("bos_token")))
         self.eos_ids = self._find_eos_ids(model_dir, settings)
         self.think_open_id = self._id_of(THINK_OPEN)
         self.think_close_id = self._id_of(THINK_CLOSE)
         self._special_ids = self._find_special_ids()
-        self._template_variables = {
-            name: _token_text(settings.get(name)) or "" for name in ("bos_token", "eos_token")
-        }
-        self._template = _load_template(model_dir, settings)
+        self._template = ChatTemplate.load(model_dir, settings, _special_texts(settings))
+        self._check_vocabulary(model_dir)
 
     @property
     def can_think(self) -> bool:
@@ -71,13 +70,7 @@ class Tokenizer:
             raise InvalidRequest("messages: this model has no chat template; use prompt")
         for message in messages:
             self._encode_outside_text(message["content"])
-        try:
-            text = self._template.render(
-                messages=messages, add_generation_prompt=True, **self._template_variables
-            )
-        except (TemplateError, TypeError, ValueError) as error:
-            raise InvalidRequest(f"messages do not fit the chat template: {error}") from None
-        return self._encode(text)
+        return self._encode(self._template.render(messages))
 
     def opens_thinking(self, prompt_ids: Sequence[int]) -> bool:
         """Whether a prompt ends inside <think>: the last marker decides."""
@@ -126,6 +119,22 @@ class Tokenizer:
             found = _read_optional(model_dir / name).get("eos_token_id")
             ids.update(found if isinstance(found, list) else [found])
         return frozenset(token for token in ids if token is not None)
+
+    def _check_vocabulary(self, model_dir: Path) -> None:
+        """Every id of the tokenizer must have an embedding, every end token a text."""
+        unknown = [e for e in sorted(self.eos_ids) if self._tokenizer.id_to_token(e) is None]
+        if unknown:
+            raise CheckpointError(
+                f"{model_dir}: eos_token_id {unknown[0]} is no token of tokenizer.json: "
+                "tokenizer and model do not belong together"
+            )
+        rows = _read_optional(model_dir / "config.json").get("vocab_size")
+        largest = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+        if isinstance(rows, int) and largest >= rows:
+            raise CheckpointError(
+                f"{model_dir}: tokenizer.json has token {largest}, the model's vocabulary only "
+                f"{rows}: tokenizer and model do not belong together"
+            )
 
 
 class TextStream:
@@ -177,32 +186,19 @@ def _load_tokenizer(path: Path) -> HfTokenizer:
         raise CheckpointError(f"{path}: cannot be read as a tokenizer: {message}") from None
 
 
-def _load_template(model_dir: Path, settings: Mapping[str, Any]) -> Template | None:
-    """chat_template.jinja, or the chat_template of tokenizer_config.json."""
-    path = model_dir / "chat_template.jinja"
-    try:
-        source = path.read_text("utf-8") if path.is_file() else settings.get("chat_template")
-        return None if source is None else _template_environment().from_string(source)
-    except (TemplateError, TypeError, OSError, ValueError) as error:
-        raise CheckpointError(f"{model_dir}: the chat template is broken: {error}") from None
-
-
-def _template_environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = _refuse
-    return environment
-
-
-def _refuse(message: str) -> None:
-    """What templates call when they do not take the messages."""
-    raise TemplateError(message)
-
-
 def _token_text(token: object) -> str | None:
     """A token in tokenizer_config.json: its text, or an object that holds it."""
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else None
+
+
+def _special_texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """bos_token, eos_token and the like, those that are set."""
+    texts = {
+        name: _token_text(token) for name, token in settings.items() if name.endswith("_token")
+    }
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 def _read_optional(path: Path) -> Mapping[str, Any]:

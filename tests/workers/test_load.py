@@ -9,6 +9,8 @@ async def test_an_idle_worker_says_what_it_could_run(worker):
     assert (load.running, load.waiting, load.max_running) == (0, 0, 64)
     assert load.free_kv_pages == load.total_kv_pages == 399
     assert (load.tokens_per_second, load.time_per_output_token_ms) == (0, 0)
+    assert (load.time_to_first_token_ms, load.batch_size) == (0, 0)
+    assert (load.preemptions, load.prefix_tokens, load.failed_requests) == (0, 0, 0)
     assert list(load.models) == ["tiny"]
 
 
@@ -32,6 +34,17 @@ async def test_a_request_shows_while_it_runs_and_leaves_its_speed(worker, make_r
     assert idle.free_kv_pages == idle.total_kv_pages
     assert idle.tokens_per_second > 0
     assert idle.time_per_output_token_ms > 0
+    assert idle.time_to_first_token_ms > 0
+    assert 0 < idle.batch_size <= 1
+
+
+async def test_a_prompt_that_was_found_in_the_cache_shows(worker, make_request):
+    for name in ("first", "second"):
+        await worker.think(make_request(request_id=name))
+
+    load = await worker.load_when(lambda load: load.prefix_tokens > 0)
+
+    assert load.prefix_tokens == 32  # the whole pages of the prompt
 
 
 async def test_every_watcher_is_told(worker, make_request):

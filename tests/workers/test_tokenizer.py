@@ -141,6 +141,26 @@ def test_a_tokenizer_without_markers_cannot_think(write):
     assert not tokenizer.opens_thinking(tokenizer.encode_prompt("hi"))
 
 
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+def test_an_end_token_of_another_tokenizer_is_refused(write, name):
+    directory = write()
+    (directory / name).write_text('{"eos_token_id": 151645}')
+
+    with pytest.raises(CheckpointError, match=r"151645.*do not belong together"):
+        Tokenizer(directory)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(write):
+    directory = write()
+    size = 4 + 256
+
+    (directory / "config.json").write_text(json.dumps({"vocab_size": size - 1}))
+    with pytest.raises(CheckpointError, match=rf"token {size - 1}.*only {size - 1}"):
+        Tokenizer(directory)
+    (directory / "config.json").write_text(json.dumps({"vocab_size": size}))
+    Tokenizer(directory)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

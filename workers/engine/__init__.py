@@ -1,14 +1,19 @@
 """The inference engine: torch only. It knows nothing of networks, Redis or routing."""
 
 from workers.engine.async_engine import AsyncEngine
+from workers.engine.branch import Branch, BranchEnd
 from workers.engine.config import EngineConfig
 from workers.engine.engine import LLMEngine
 from workers.engine.errors import (
+    BranchEnded,
     CheckpointError,
     EngineError,
     EngineStopped,
+    ForkRefused,
     InvalidRequest,
+    OutOfMemory,
     QueueFull,
+    RequestFailed,
 )
 from workers.engine.metrics import EngineLoad
 from workers.engine.request import (
@@ -23,6 +28,9 @@ from workers.engine.thinking import SpecialTokens
 
 __all__ = [
     "AsyncEngine",
+    "Branch",
+    "BranchEnd",
+    "BranchEnded",
     "CheckpointError",
     "EngineConfig",
     "EngineError",
@@ -32,9 +40,12 @@ __all__ = [
     "EngineStopped",
     "FinishReason",
     "Finished",
+    "ForkRefused",
     "InvalidRequest",
     "LLMEngine",
+    "OutOfMemory",
     "QueueFull",
+    "RequestFailed",
     "SpecialTokens",
     "ThinkingStop",
     "Usage",

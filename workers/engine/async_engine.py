@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 
 from workers.engine.engine import LLMEngine
-from workers.engine.errors import EngineStopped, InvalidRequest
+from workers.engine.errors import EngineStopped, InvalidRequest, RequestFailed
 from workers.engine.metrics import EngineLoad
 from workers.engine.request import EngineOutput, EngineRequest
 
@@ -97,6 +97,7 @@ class AsyncEngine:
         Raises:
             InvalidRequest: it can never run.
             QueueFull: too many wait.
+            RequestFailed: the engine could not go on with it; its last output came before.
             EngineStopped: the engine ended before the request did.
         """
         if not self.is_running:
@@ -111,6 +112,8 @@ class AsyncEngine:
                 output = await mailbox.get()
                 is_finished = output.finished is not None
                 yield output
+                if output.finished is not None and output.finished.failure:
+                    raise RequestFailed(output.finished.failure)
         finally:
             del self._mailboxes[request.request_id]
             if not is_finished:

@@ -1,5 +1,6 @@
 """The engine's configuration. Built by the worker, read everywhere in the engine."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,14 @@ class EngineConfig:
 
     `num_pages` sizes the KV pool exactly; None takes what `max_running` sequences of
     `max_model_len` need, at most `memory_fraction` of the memory that is free at start.
+
+    A request begins on probation, ahead of all others; after `probation_tokens` tokens it is
+    demoted: it may use every idle slot, keeps `demoted_floor` of them, and the others are taken
+    back for requests on probation that waited `preemption_grace_s`. Demoted requests run by
+    expected remaining tokens, less `aging_tokens_per_s` for each second that they wait.
+
+    The prefill of a step is sized so that the step takes `target_token_s` while others decode,
+    within `min_prefill_chunk_tokens` and `prefill_chunk_tokens`.
     """
 
     model_dir: Path
@@ -21,9 +30,18 @@ class EngineConfig:
     max_running: int = 64  # sequences in one batch
     max_waiting: int = 4096
     max_model_len: int = 16384  # prompt + thinking + forced + answer tokens
-    prefill_chunk_tokens: int = 512  # prefill tokens per step, over all sequences
+    prefill_chunk_tokens: int = 512  # most prefill tokens per step, over all sequences
+    min_prefill_chunk_tokens: int = 64  # even when decode alone takes longer than that
+    target_token_s: float = 0.05  # inter-token latency that prefill keeps to
     watermark: float = 0.02  # share of the pages that admission leaves free
+    prefix_cache: bool = True  # equal prefixes share their pages
     max_preemptions: int = 2  # a sequence preempted so often is spared while others are not
+    probation_tokens: int = 600  # the moderate tier's 500 and an answer
+    demoted_floor: float = 0.25  # share of max_running that demoted requests keep
+    preemption_grace_s: float = 1.0
+    aging_tokens_per_s: float = 100.0
+    max_branch_share: float = 0.25  # of max_running, over all requests
+    max_step_faults: int = 3  # in a row; the engine ends with the last of them
     thinking_stream_tokens: int = 16  # thinking tokens per output; answers stream at once
 
     def __post_init__(self) -> None:
@@ -38,6 +56,8 @@ class EngineConfig:
             "max_waiting",
             "max_model_len",
             "prefill_chunk_tokens",
+            "min_prefill_chunk_tokens",
+            "max_step_faults",
             "thinking_stream_tokens",
         )
         low = [f"{name} must be at least 1" for name in names if getattr(self, name) < 1]
@@ -53,6 +73,13 @@ class EngineConfig:
             problems.append("memory_fraction must be between 0 and 1")
         if not 0 <= self.watermark < 1:
             problems.append("watermark must be in [0, 1)")
-        if self.max_preemptions < 0:
-            problems.append("max_preemptions must not be negative")
+        for name in ("max_preemptions", "probation_tokens", "preemption_grace_s"):
+            if not getattr(self, name) >= 0:  # also refuses NaN
+                problems.append(f"{name} must not be negative")
+        for name in ("demoted_floor", "max_branch_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} must be in [0, 1]")
+        for name in ("target_token_s", "aging_tokens_per_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                problems.append(f"{name} must be above 0")
         return problems

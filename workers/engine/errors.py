@@ -4,6 +4,10 @@ EngineError
   CheckpointError   the model directory cannot be served
   InvalidRequest    the request can never be run; the message names the field
   QueueFull         too many requests wait; try again later or elsewhere
+  RequestFailed     the engine could not go on with this request; others go on
+  OutOfMemory       the checkpoint or its KV cache does not fit; says what is needed
+  ForkRefused       the request cannot be forked in the state it is in
+  BranchEnded       the branch was dropped or promoted before
   EngineStopped     the engine loop has ended; its cause, if any, is chained
 """
 
@@ -22,6 +26,22 @@ class InvalidRequest(EngineError, ValueError):
 
 class QueueFull(EngineError):
     """As many requests wait as the configuration allows."""
+
+
+class RequestFailed(EngineError):
+    """The engine could not go on with this request; the message says where and why."""
+
+
+class OutOfMemory(EngineError):
+    """The checkpoint or its KV cache does not fit in the memory that is free."""
+
+
+class ForkRefused(EngineError):
+    """The request is waiting, in prefill or past its thinking; the message says which."""
+
+
+class BranchEnded(EngineError):
+    """The branch was dropped or promoted before."""
 
 
 class EngineStopped(EngineError):

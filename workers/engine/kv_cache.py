@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from workers.engine.kernels.interface import LayerCache
 from workers.engine.models.spec import ModelSpec
 
 
@@ -37,6 +38,7 @@ class PagedKvCache:
     ) -> None:
         self.page_size = page_size
         self.dtype = dtype
+        self.device = device
         self._num_pages = num_pages
         self._num_kv_heads = spec.num_kv_heads
         self._head_dim = spec.head_dim
@@ -52,6 +54,12 @@ class PagedKvCache:
         """Bytes of one page over all layers, keys and values."""
         per_token = 2 * spec.num_layers * spec.num_kv_heads * spec.head_dim * dtype.itemsize
         return per_token * page_size
+
+    def layer(self, index: int) -> LayerCache:
+        """Keys and values of a layer by page, for kernels that walk page tables themselves."""
+        shape = (2, self._num_pages, self._num_kv_heads, self.page_size, self._head_dim)
+        keys, values = self._pages[index].view(shape).unbind(0)
+        return LayerCache(keys, values)
 
     def page_heads(self, pages: Tensor) -> Tensor:
         """Gather index of `pages` (rows, pages): keys, then values, by row, head and page."""
@@ -85,6 +93,11 @@ class PagedKvCache:
         shape = (2, num_rows, self._num_kv_heads, -1, self._head_dim)
         keys, values = found.view(shape).unbind(0)
         return keys, values
+
+    def clear_page(self, page: int) -> None:
+        """Zero one page of every layer."""
+        for pages in self._pages:
+            pages.view(2, self._num_pages, -1)[:, page] = 0
 
     def copy_page(self, source: int, destination: int) -> None:
         """Copy one page of every layer, for a fork's partial page."""

@@ -1,7 +1,7 @@
 """Which requests one engine can run at all, whatever its load."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from workers.engine.errors import InvalidRequest
@@ -30,12 +30,20 @@ class RequestLimits:
             most += 1 + request.thinking_budget + len(self.tokens.close_ids)
         return most
 
+    def check_ids(self, name: str, ids: Sequence[int]) -> None:
+        """Raise InvalidRequest unless all ids are in the vocabulary."""
+        for problem in self._ids(name, ids):
+            raise InvalidRequest(problem)
+
+    def _ids(self, name: str, ids: Sequence[int]) -> Iterator[str]:
+        if any(not 0 <= token < self.vocab_size for token in ids):
+            yield f"{name} must be in [0, {self.vocab_size})"
+
     def _prompt(self, request: EngineRequest) -> Iterator[str]:
         if not request.prompt_ids:
             yield "prompt_ids must not be empty"
         for name in ("prompt_ids", "thinking_prefix_ids"):
-            if any(not 0 <= token < self.vocab_size for token in getattr(request, name)):
-                yield f"{name} must be in [0, {self.vocab_size})"
+            yield from self._ids(name, getattr(request, name))
 
     def _thinking(self, request: EngineRequest) -> Iterator[str]:
         prefix = len(request.thinking_prefix_ids)
@@ -45,6 +53,9 @@ class RequestLimits:
             yield f"thinking_budget must be at least the {prefix} tokens of thinking_prefix_ids"
         if request.thinking_budget == prefix and not request.answer_on_exhaustion:
             yield "thinking_budget leaves nothing to think: raise it or set answer_on_exhaustion"
+        expected = request.expected_thinking_tokens
+        if expected is not None and not 0 <= expected < math.inf:
+            yield "expected_thinking_tokens must be finite and at least 0, or None"
 
     def _sampling(self, request: EngineRequest) -> Iterator[str]:
         if not 0 <= request.temperature < math.inf:  # also refuses NaN

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from workers.engine.request import EngineOutput
-from workers.engine.scheduler import StepPlan
+from workers.engine.plan import StepPlan
+from workers.engine.request import EngineOutput, FinishReason
 
 # Both of busy time. The pace is what deadlines are kept by: it must follow a batch that grows.
 _HALF_LIFE_S = 5.0
@@ -22,6 +22,13 @@ class EngineLoad:
     tokens_per_s: float  # sampled tokens over busy time, all requests together
     time_per_output_token_s: float  # of one request
     time_to_first_token_s: float
+    batch_size: float  # sequences that a step decodes
+    prefix_tokens: int  # of prompts and resumed requests, found in the cache
+    branches_dropped: int  # for want of room
+    not_finite: int  # requests and branches whose logits were not
+    out_of_memory: int  # steps
+    failed: int  # requests
+    step_faults: int
     sampled_tokens: int
     busy_s: float
     finished: int
@@ -36,12 +43,21 @@ class EngineMetrics:
         self.finished = 0
         self.time_to_first_token_s = 0.0
         self.time_per_output_token_s = 0.0
+        self.failed = 0
+        self.out_of_memory = 0
+        self.step_faults = 0
+        self._num_first_tokens = 0
+        self._recent_row_s = 0.0
         self._recent_tokens = 0.0
         self._recent_s = 0.0
 
     @property
     def tokens_per_s(self) -> float:
         return self._recent_tokens / self._recent_s if self._recent_s else 0.0
+
+    @property
+    def batch_size(self) -> float:
+        return self._recent_row_s / self._recent_s if self._recent_s else 0.0
 
     def record_step(self, plan: StepPlan, duration_s: float) -> None:
         """Book the tokens and the time of one step."""
@@ -51,6 +67,7 @@ class EngineMetrics:
         decay = 0.5 ** (duration_s / _HALF_LIFE_S)
         self._recent_tokens = self._recent_tokens * decay + num_sampled
         self._recent_s = self._recent_s * decay + duration_s
+        self._recent_row_s = self._recent_row_s * decay + len(plan.decode) * duration_s
         if plan.decode:
             self._record_pace(duration_s)
 
@@ -65,6 +82,13 @@ class EngineMetrics:
         for output in outputs:
             if output.finished is not None:
                 self.finished += 1
-                sample = output.finished.first_token_s
-                weight = 1.0 if self.finished == 1 else 0.1
-                self.time_to_first_token_s += weight * (sample - self.time_to_first_token_s)
+                self.failed += output.finished.reason is FinishReason.FAILED
+
+    def record_first_tokens(self, plan: StepPlan, ended_s: float) -> None:
+        """Book the requests whose first token came with this step: a chunk sampled it."""
+        for chunk in plan.chunks:
+            if chunk.sequence.first_token_s == ended_s:
+                sample_s = ended_s - chunk.sequence.arrived_s
+                self._num_first_tokens += 1
+                weight = max(0.1, 1 / self._num_first_tokens)
+                self.time_to_first_token_s += weight * (sample_s - self.time_to_first_token_s)

@@ -10,8 +10,10 @@ class ThinkingStop(StrEnum):
 
     NONE = "none"  # the model, or the request, has no thinking
     FINISHED = "finished"  # the model closed it
+    CONFIDENT = "confident"  # a branch answered surely enough and became the request
+    CONVERGED = "converged"  # it repeated itself
     EXHAUSTED = "exhausted"  # the budget cut it
-    CANCELLED = "cancelled"  # the request was aborted while it thought
+    CANCELLED = "cancelled"  # the request was aborted, or failed, while it thought
 
 
 class FinishReason(StrEnum):
@@ -21,6 +23,7 @@ class FinishReason(StrEnum):
     LENGTH = "length"  # max_answer_tokens cut the answer
     EXHAUSTED = "exhausted"  # the budget ended and the caller wanted no answer then
     CANCELLED = "cancelled"  # aborted
+    FAILED = "failed"  # the engine could not go on with it; `Finished.failure` says why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,9 @@ class EngineRequest:
     budget. When `prompt_opens_thinking` is false the engine feeds `<think>` itself, unless the
     budget is 0. `temperature` 0 is greedy. The tokens depend on the request alone, never on
     what else runs.
+
+    `expected_thinking_tokens`, a prediction of the whole thinking, only orders the queue: a wrong
+    one changes when a request runs, never what it says.
     """
 
     request_id: str
@@ -43,6 +49,7 @@ class EngineRequest:
     seed: int = 0
     answer_on_exhaustion: bool = True
     prompt_opens_thinking: bool = True
+    expected_thinking_tokens: float | None = None
 
     def closing(self) -> "EngineRequest":
         """The same with one more thinking token at most, then the answer."""
@@ -56,7 +63,9 @@ class Usage:
 
     `thinking_tokens` includes the prefix it resumed from and excludes the markers;
     `forced_tokens` were fed by the engine (wrap-up and markers); the end-of-sequence token is
-    not an answer token. `engine_seconds` is its share of the busy time of the steps it was in.
+    not an answer token. `probe_tokens` were computed for branches that came to nothing: fed and
+    sampled ones, and the thinking that a promoted branch left behind. `engine_seconds` is its
+    share of the busy time of the steps it was in, its branches' included.
     """
 
     prompt_tokens: int
@@ -70,13 +79,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """How a request ended. `queue_s` and `first_token_s` count from its arrival."""
+    """How a request ended. `queue_s` and `first_token_s` count from its arrival.
+
+    `failure` is empty unless the reason is FAILED.
+    """
 
     stop: ThinkingStop
     reason: FinishReason
     usage: Usage
     queue_s: float
     first_token_s: float
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

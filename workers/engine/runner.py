@@ -4,7 +4,7 @@ Decode runs as one rectangle of one query per row; prefill chunks run as rectang
 of similar length.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -16,8 +16,8 @@ from torch import Tensor
 from workers.engine.blocks import SCRATCH_PAGE
 from workers.engine.kv_cache import KeyView, PagedKvCache
 from workers.engine.models.decoder import Decoder, TokenBatch
+from workers.engine.plan import Chunk, StepPlan
 from workers.engine.sampler import Sampler, SamplingBatch
-from workers.engine.scheduler import Chunk, StepPlan
 from workers.engine.slots import SlotTable
 
 Ints = NDArray[np.int64]
@@ -33,8 +33,19 @@ class Rectangle:
     lengths: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedRectangle:
+    """A rectangle on the device, and which states of it are wanted: query `last` of `rows`."""
+
+    batch: TokenBatch
+    rows: Tensor
+    last: Tensor
+
+
 class ModelRunner:
-    """Runs steps on one device."""
+    """Runs steps on one device, each when it is asked for."""
+
+    runs_ahead = False
 
     def __init__(
         self,
@@ -45,19 +56,18 @@ class ModelRunner:
         device: torch.device,
     ) -> None:
         self.decoder = decoder
-        self._cache = cache
-        self._sampler = sampler
+        self.cache = cache
+        self.sampler = sampler
         self.slots = slots
         self._device = device
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> tuple[Ints, NDArray[np.float32]]:
         """Compute a step; the sampled tokens and log-probabilities, as `plan.sampled`."""
-        states = [self._last_states(rectangle, last) for rectangle, last in self._pack(plan)]
+        logits = self.logits([self.prepare(*part) for part in self._pack(plan)])
         if not plan.sampled:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        logits = self.decoder.logits(torch.cat(states))
-        tokens, logprobs = self._sampler.sample(logits, self._sampling(plan))
+        tokens, logprobs = self.sampler.sample(logits, self._sampling(plan))
         return tokens.cpu().numpy(), logprobs.cpu().numpy()
 
     @torch.inference_mode()
@@ -67,12 +77,34 @@ class ModelRunner:
 
     def copy_page(self, source: int, destination: int) -> None:
         """Copy one KV page, for the partial page of a fork."""
-        self._cache.copy_page(source, destination)
+        self.cache.copy_page(source, destination)
 
-    def _last_states(self, rectangle: Rectangle, sampled: Ints) -> Tensor:
-        """States of the last tokens of the rows in `sampled`, (rows, hidden)."""
-        states = self.forward(rectangle)
-        return states[self._to_device(sampled), self._to_device(rectangle.lengths[sampled] - 1)]
+    def clear_page(self, page: int) -> None:
+        """Zero one KV page, for values that must not reach its next owner."""
+        self.cache.clear_page(page)
+
+    @torch.inference_mode()
+    def prepare(self, rectangle: Rectangle, sampled: Ints) -> PreparedRectangle:
+        """Everything that computing the last states of the rows `sampled` needs of the host."""
+        last = rectangle.lengths[sampled] - 1
+        return PreparedRectangle(
+            self._batch(rectangle), self._to_device(sampled), self._to_device(last)
+        )
+
+    @torch.inference_mode()
+    def logits(self, parts: Sequence[PreparedRectangle]) -> Tensor:
+        """Compute rectangles; logits (rows, vocabulary) of the rows that sample, in order."""
+        return self.decoder.logits(torch.cat([self._last_states(part) for part in parts]))
+
+    @torch.inference_mode()
+    def extend(self, parts: Sequence[PreparedRectangle]) -> None:
+        """Compute rectangles for their keys and values alone."""
+        for part in parts:
+            self.decoder.forward(part.batch)
+
+    def _last_states(self, part: PreparedRectangle) -> Tensor:
+        """(rows, hidden)"""
+        return self.decoder.forward(part.batch)[part.rows, part.last]
 
     def _pack(self, plan: StepPlan) -> Iterator[tuple[Rectangle, Ints]]:
         """Rectangles in plan order, each with the rows that sample."""
@@ -81,11 +113,7 @@ class ModelRunner:
             ones = np.ones_like(slots)
             ids = self.slots.last_token[slots][:, None]
             yield Rectangle(slots, ids, self.slots.position[slots], ones), np.arange(len(slots))
-        # Lengths that share their power of two: padding at most doubles the work.
-        for _, group in groupby(plan.chunks, key=lambda chunk: chunk.num_tokens.bit_length()):
-            chunks = list(group)
-            rows = [row for row, chunk in enumerate(chunks) if chunk.samples]
-            yield pack_chunks(chunks), np.array(rows, np.int64)
+        yield from group_chunks(plan.chunks)
 
     def _sampling(self, plan: StepPlan) -> SamplingBatch:
         table, slots = self.slots, plan.sampled_slots
@@ -108,11 +136,11 @@ class ModelRunner:
         # Padding repeats the last position, so that it sees keys: a softmax over none is NaN.
         steps = np.minimum(np.arange(queries), rectangle.lengths[:, None] - 1)
         positions = rectangle.starts[:, None] + steps
-        pages = self._pages_at(rectangle.slots, positions // self._cache.page_size)
+        pages = self._pages_at(rectangle.slots, positions // self.cache.page_size)
         pages[np.arange(queries) >= rectangle.lengths[:, None]] = SCRATCH_PAGE
-        write_rows = self._cache.token_rows(
+        write_rows = self.cache.token_rows(
             self._to_device(pages.ravel().astype(np.int64)),
-            self._to_device((positions % self._cache.page_size).ravel()),
+            self._to_device((positions % self.cache.page_size).ravel()),
         )
         windows = set(self.decoder.spec.windows)
         return TokenBatch(
@@ -124,19 +152,21 @@ class ModelRunner:
 
     def _view(self, rectangle: Rectangle, positions: Ints, window: int | None) -> KeyView:
         """The pages from the first that a row's first query sees to the last it has."""
-        page_size = self._cache.page_size
+        page_size = self.cache.page_size
         starts = rectangle.starts
         first = np.zeros_like(starts) if window is None else np.maximum(starts - window + 1, 0)
         first_page = first // page_size
         last_page = (starts + rectangle.lengths - 1) // page_size
         columns = first_page[:, None] + np.arange((last_page - first_page).max() + 1)
-        gather = self._cache.page_heads(self._to_device(self._pages_at(rectangle.slots, columns)))
+        # Padding repeats a row's own last page: what another row holds may not be finite.
+        columns = np.minimum(columns, last_page[:, None])
+        gather = self.cache.page_heads(self._to_device(self._pages_at(rectangle.slots, columns)))
         bias = self._bias(positions, first_page * page_size, columns.shape[1], window)
         return KeyView(gather, bias)
 
     def _bias(self, positions: Ints, first_key: Ints, num_pages: int, window: int | None) -> Tensor:
         """0 where a query sees a key, -inf elsewhere."""
-        page_size, spec = self._cache.page_size, self.decoder.spec
+        page_size, spec = self.cache.page_size, self.decoder.spec
         keys = self._to_device(first_key)[:, None, None] + torch.arange(
             num_pages * page_size, device=self._device
         )
@@ -144,7 +174,7 @@ class ModelRunner:
         hidden = keys > queries
         if window is not None:
             hidden |= keys <= queries - window
-        bias = torch.zeros(hidden.shape, dtype=self._cache.dtype, device=self._device)
+        bias = torch.zeros(hidden.shape, dtype=self.cache.dtype, device=self._device)
         bias.masked_fill_(hidden, float("-inf"))
         if positions.shape[1] == 1:  # the same for all query heads: broadcast
             return bias[:, None]
@@ -158,6 +188,15 @@ class ModelRunner:
 
     def _to_device(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self._device, non_blocking=True)
+
+
+def group_chunks(chunks: list[Chunk]) -> Iterator[tuple[Rectangle, Ints]]:
+    """Rectangles of neighbouring chunks, each with the rows that sample."""
+    # Lengths that share their power of two: padding at most doubles the work.
+    for _, group in groupby(chunks, key=lambda chunk: chunk.num_tokens.bit_length()):
+        members = list(group)
+        rows = [row for row, chunk in enumerate(members) if chunk.samples]
+        yield pack_chunks(members), np.array(rows, np.int64)
 
 
 def pack_chunks(chunks: list[Chunk]) -> Rectangle:

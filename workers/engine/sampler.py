@@ -17,7 +17,7 @@ from workers.engine.thinking import BanSet, SpecialTokens
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
-_GREEDY_BELOW = 1e-5  # a division by less overflows float32, and changes nothing else
+GREEDY_BELOW = 1e-5  # a division by less overflows float32, and changes nothing else
 _UNIFORM_BITS = 23  # (n + 0.5) / 2^23 is exact in float32, and never 0 or 1
 
 
@@ -43,6 +43,9 @@ class Sampler:
         self._ids = torch.tensor(ids, dtype=torch.int64, device=device)
         banned = [[token in ban for token in ids] for ban in bans]
         self._banned = torch.tensor(banned, dtype=torch.bool, device=device)  # (sets, ids)
+        padded = [[token if token in ban else -1 for token in ids] for ban in bans]
+        self.banned_ids = torch.tensor(padded, dtype=torch.int32, device=device)  # (sets, ids)
+        self.close_id = -1 if tokens.think_close_id is None else tokens.think_close_id
 
     def sample(self, logits: Tensor, batch: SamplingBatch) -> tuple[Tensor, Tensor]:
         """Tokens and their log-probabilities from logits (rows, vocabulary), float32.
@@ -54,7 +57,7 @@ class Sampler:
         tokens = logits.argmax(-1)
         logprobs = logits.log_softmax(-1)
         if not batch.greedy:
-            is_greedy = batch.temperature < _GREEDY_BELOW
+            is_greedy = batch.temperature < GREEDY_BELOW
             temperature = batch.temperature.masked_fill(is_greedy, 1.0)
             probs = (logprobs / temperature[:, None]).softmax(-1)
             if batch.nucleus:
@@ -62,6 +65,18 @@ class Sampler:
             drawn = draw(probs, uniform(batch.seed, batch.position))
             tokens = torch.where(is_greedy, tokens, drawn)
         return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
+
+    def nucleus_floors(
+        self, logits: Tensor, ban: Tensor, temperature: Tensor, top_p: Tensor
+    ) -> Tensor:
+        """The least logit of each row's nucleus, (rows,); -inf where top_p is 1 or more."""
+        logits = logits.to(torch.float32, copy=True)
+        self._apply_bans(logits, ban)
+        descending = logits.sort(-1, descending=True).values
+        temperature = temperature.masked_fill(temperature < GREEDY_BELOW, 1.0)
+        probs = (descending / temperature[:, None]).softmax(-1)
+        floors = descending.gather(1, _count_nucleus(probs, top_p) - 1)[:, 0]
+        return floors.masked_fill(top_p >= 1, float("-inf"))
 
     def _apply_bans(self, logits: Tensor, ban: Tensor) -> None:
         columns = logits.index_select(1, self._ids)
@@ -81,16 +96,21 @@ def draw(probs: Tensor, uniform: Tensor) -> Tensor:
     cumulative = probs.cumsum(-1)
     target = uniform[:, None] * cumulative[:, -1:]
     # The first entry that reaches a positive target has a positive probability.
-    return torch.searchsorted(cumulative, target)[:, 0]
+    # Where the sum is not finite there is none, and the index is past the vocabulary.
+    return torch.searchsorted(cumulative, target)[:, 0].clamp_(max=probs.shape[1] - 1)
 
 
 def keep_nucleus(probs: Tensor, top_p: Tensor) -> Tensor:
     """Zero all but the smallest set of most likely tokens that holds `top_p` (ties stay)."""
     descending = probs.sort(-1, descending=True).values
-    mass_before = descending.cumsum(-1) - descending
-    count = (mass_before < top_p[:, None]).sum(-1, keepdim=True).clamp_(min=1)
-    threshold = descending.gather(1, count - 1)
+    threshold = descending.gather(1, _count_nucleus(descending, top_p) - 1)
     return probs.masked_fill(probs < threshold, 0.0)
+
+
+def _count_nucleus(descending: Tensor, top_p: Tensor) -> Tensor:
+    """How many of the most likely tokens hold `top_p`, (rows, 1), at least one."""
+    mass_before = descending.cumsum(-1) - descending
+    return (mass_before < top_p[:, None]).sum(-1, keepdim=True).clamp_(min=1)
 
 
 def _mix(state: Tensor) -> Tensor:

@@ -1,76 +1,28 @@
 """Continuous batching: which tokens run in the next step. No torch, no clock of its own.
 
-Each step decodes every running sequence, then prefills up to a chunk of tokens: forced closes
-and started prompts first, shortest first, then new admissions in order of arrival. Nothing is
-admitted unless its whole prompt and the watermark fit. When pages run out, the sequence with
-the least computed tokens gives its own up and is recomputed later.
+Each step decodes every running sequence, then prefills as many tokens as keep it short: what
+continues on probation first, then new admissions, then the demoted. Branches come last. Nothing
+is admitted unless its whole prompt and the watermark fit. When pages run out, branches go first;
+then the sequence with the least computed tokens, the demoted before the others, gives its own up
+and is recomputed later.
 """
 
-from collections import deque
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
-from numpy.typing import NDArray
-
 from workers.engine.blocks import KvGeometry, PagePool
+from workers.engine.branch import Branch
 from workers.engine.config import EngineConfig
 from workers.engine.errors import InvalidRequest, QueueFull
-from workers.engine.request import EngineOutput
+from workers.engine.memory import SequenceMemory
+from workers.engine.pacing import PrefillPacer
+from workers.engine.plan import Chunk, StepPlan, StepResult
+from workers.engine.request import EngineOutput, FinishReason, ThinkingStop
+from workers.engine.residents import Residents
 from workers.engine.sequence import Sequence
 from workers.engine.slots import SlotTable
 from workers.engine.thinking import Phase, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Tokens `start` to `end` of one sequence, to be prefilled."""
-
-    sequence: Sequence
-    start: int
-    end: int
-
-    @property
-    def num_tokens(self) -> int:
-        return self.end - self.start
-
-    @property
-    def samples(self) -> bool:
-        """Whether the last token of the chunk is the last of the sequence."""
-        return self.end == len(self.sequence.ids)
-
-
-@dataclass(frozen=True, slots=True)
-class StepPlan:
-    """One step. Tokens are sampled for `sampled`: decode rows first, then finished chunks."""
-
-    decode: list[Sequence]
-    chunks: list[Chunk]
-    sampled: list[Sequence]
-    sampled_slots: NDArray[np.int64]
-
-    @property
-    def decode_slots(self) -> NDArray[np.int64]:
-        return self.sampled_slots[: len(self.decode)]
-
-    @property
-    def num_tokens(self) -> int:
-        return len(self.decode) + sum(chunk.num_tokens for chunk in self.chunks)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.decode and not self.chunks
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """The sampled tokens, in the order of `StepPlan.sampled`, and when the step ended."""
-
-    tokens: NDArray[np.int64]
-    logprobs: NDArray[np.float32]
-    ended_s: float
-    duration_s: float
 
 
 class Scheduler:
@@ -79,14 +31,22 @@ class Scheduler:
     def __init__(
         self, config: EngineConfig, geometry: KvGeometry, pool: PagePool, slots: SlotTable
     ) -> None:
-        self.running: list[Sequence] = []
-        self.waiting: deque[Sequence] = deque()
-        self.num_preemptions = 0
+        self.memory = SequenceMemory(geometry, pool, slots, shares_prefixes=config.prefix_cache)
+        self.num_failures = 0  # for logits that were not finite
+        self._num_arrived = 0
         self._config = config
         self._geometry = geometry
         self._pool = pool
         self._slots = slots
-        self._watermark_pages = int(config.watermark * pool.capacity)
+        self._pacer = PrefillPacer(config)
+        self._residents = Residents(config, self.memory)
+        self.branches = self._residents.branches
+        self.running = self._residents.running
+        self.waiting = self._residents.waiting
+
+    @property
+    def num_preemptions(self) -> int:
+        return self._residents.num_preemptions
 
     @property
     def has_work(self) -> bool:
@@ -107,162 +67,214 @@ class Scheduler:
             )
         if len(self.waiting) >= self._config.max_waiting:
             raise QueueFull(f"{len(self.waiting)} requests wait already (max_waiting)")
-        self.waiting.append(sequence)
+        self._num_arrived += 1
+        sequence.order = self._num_arrived
+        self.waiting.add(sequence, sequence.arrived_s)
 
     def abort(self, request_id: str, now_s: float) -> EngineOutput | None:
         """End a request now and free what it holds; None when it is not here."""
-        sequence = self._find(request_id)
+        sequence = self.find(request_id)
         if sequence is None:
             return None
-        sequence.thinking.cancel()
         if not sequence.is_running:
             self.waiting.remove(sequence)
-        self._retire(sequence)
+        sequence.thinking.end(FinishReason.CANCELLED)
+        self._residents.retire(sequence)
         return sequence.take_output(now_s, self._geometry.bytes_per_page)
+
+    def fail(self, sequence: Sequence, failure: str, now_s: float) -> EngineOutput:
+        """End a running request that the engine cannot go on with."""
+        sequence.failure = failure
+        sequence.thinking.end(FinishReason.FAILED)
+        self._residents.retire(sequence)
+        return sequence.take_output(now_s, self._geometry.bytes_per_page)
+
+    def give_up_largest(self, plan: StepPlan, needed: str, now_s: float) -> EngineOutput | None:
+        """End what asked for most in a step that memory did not suffice for.
+
+        That is the largest prefill, or the longest row; None when it was a branch.
+        """
+        if plan.chunks:
+            largest = max(plan.chunks, key=lambda chunk: chunk.num_tokens).sequence
+        else:
+            largest = max(plan.decode, key=lambda sequence: len(sequence.pages))
+        if isinstance(largest, Branch):
+            self.branches.drop(largest)
+            return None
+        failure = f"out of memory in a step of {plan.num_tokens} tokens: {needed}"
+        return self.fail(largest, failure, now_s)
 
     def close_thinking(self, request_id: str) -> None:
         """Let a request that thinks go on to its answer; an unknown id is not an error."""
-        if (sequence := self._find(request_id)) is not None:
+        if (sequence := self.find(request_id)) is not None:
             sequence.thinking.close_soon()
+
+    def promote(self, branch: Branch, stop: ThinkingStop, now_s: float) -> EngineOutput:
+        """Make a live branch its parent's request; returns what the request gained."""
+        request = branch.parent
+        self.branches.promote(branch, stop)
+        if request.thinking.phase is Phase.DONE:
+            self._residents.retire(request)
+        return request.take_output(now_s, self._geometry.bytes_per_page)
+
+    def find(self, request_id: str) -> Sequence | None:
+        """The request of that id, running or waiting."""
+        everything = chain(self.running, self.waiting)
+        return next((s for s in everything if s.request.request_id == request_id), None)
 
     def plan(self, now_s: float) -> StepPlan:
         """Choose what runs next and give it pages."""
+        self._residents.take_slot_back(now_s)
         preemptions = self.num_preemptions
-        decode = [s for s in tuple(self.running) if s.num_uncomputed == 1 and self._grow(s, 1)]
-        chunks = list(self._plan_prefill(now_s, preemptions))
-        if self.num_preemptions > preemptions:
-            # A row may have lost its pages to one that was planned after it.
-            decode = [sequence for sequence in decode if sequence.is_running]
-            chunks = [chunk for chunk in chunks if chunk.sequence.is_running]
-        sampled = decode + [chunk.sequence for chunk in chunks if chunk.samples]
-        slots = np.fromiter((s.slot for s in sampled), np.int64, len(sampled))
-        return StepPlan(decode, chunks, sampled, slots)
+        ready = [s for s in self.running if s.num_uncomputed == 1]
+        decode = [s for s in ready if self._residents.grow(s, 1, now_s)]
+        branches = [b for b in tuple(self.branches) if b.num_uncomputed == 1 and not b.is_resting]
+        decode += [branch for branch in branches if self.branches.grow(branch, 1)]
+        order = self._prefill_order(now_s, preemptions)
+        chunks = list(self._plan_prefill(order, len(decode), now_s))
+        # A row may have lost its pages to one that was planned after it.
+        decode = [sequence for sequence in decode if sequence.is_running]
+        return StepPlan.of(decode, [chunk for chunk in chunks if chunk.sequence.is_running])
+
+    def reserve_next(self, plan: StepPlan) -> None:
+        """Take the page of each row's next token now if one is free: it may run ahead.
+
+        Nothing is preempted for it: the token then waits for its plan.
+        """
+        for sequence in plan.sampled:
+            next_tokens = sequence.num_computed + sequence.num_uncomputed + 1
+            end_page = self._geometry.num_pages(next_tokens)
+            if end_page > sequence.next_page and self._pool.num_free > 0:
+                self.memory.grow(sequence, 1)
 
     def commit(self, plan: StepPlan, result: StepResult) -> list[EngineOutput]:
         """Book a step's tokens; returns what its requests gained."""
         token_s = result.duration_s / plan.num_tokens
+        self._pacer.record(plan.num_prefill_tokens, result.duration_s)
         self._slots.advance(plan.sampled_slots, result.tokens)
         for chunk in plan.chunks:
             sequence = chunk.sequence
-            sequence.num_computed = chunk.end
-            sequence.engine_s += token_s * chunk.num_tokens
+            self._book(sequence, chunk.num_tokens, token_s)
             self._slots.position[sequence.slot] = chunk.end
             if not chunk.samples:
                 self._slots.last_token[sequence.slot] = sequence.ids[chunk.end]
         for sequence in plan.decode:
-            sequence.num_computed += 1
-            sequence.engine_s += token_s
+            self._book(sequence, 1, token_s)
         return list(self._take_tokens(plan, result))
 
     def check(self) -> None:
-        """Assert the invariants of pages and slots."""
-        self._pool.check([sequence.pages for sequence in self.running])
-        assert all(not s.pages and not s.is_running for s in self.waiting)
-        assert len({s.slot for s in self.running}) == len(self.running), "a slot is shared"
-        for s in self.running:
-            row = self._slots.page_table[s.slot, s.first_page : s.next_page]
-            assert row.tolist() == s.pages, "the page table differs from the pages held"
-
-    def _find(self, request_id: str) -> Sequence | None:
-        everything = chain(self.running, self.waiting)
-        return next((s for s in everything if s.request.request_id == request_id), None)
+        """Assert the invariants of pages, slots and branches."""
+        self._residents.check()
 
     # Planning
 
-    def _plan_prefill(self, now_s: float, preemptions: int) -> Iterator[Chunk]:
-        budget = self._config.prefill_chunk_tokens
-        started = [s for s in self.running if s.num_uncomputed > 1]
-        started.sort(key=lambda s: s.num_uncomputed)
-        for sequence in chain(started, self._admissions(now_s, preemptions)):
+    def _plan_prefill(
+        self, order: Iterator[Sequence], num_decode: int, now_s: float
+    ) -> Iterator[Chunk]:
+        budget = self._pacer.chunk_tokens(num_decode)
+        for sequence in order:
             num_tokens = min(sequence.num_uncomputed, budget)
-            if self._grow(sequence, num_tokens):
+            if isinstance(sequence, Branch):
+                has_room = self.branches.grow(sequence, num_tokens)
+            else:
+                has_room = self._residents.grow(sequence, num_tokens, now_s)
+            if has_room:
                 start = sequence.num_computed
                 yield Chunk(sequence, start, start + num_tokens)
                 budget -= num_tokens
             if budget == 0:
                 return
 
+    def _prefill_order(self, now_s: float, preemptions: int) -> Iterator[Sequence]:
+        started = [s for s in self.running if s.num_uncomputed > 1]
+        started.sort(key=lambda s: s.num_uncomputed)
+        first = [s for s in started if self._is_urgent(s)]
+        rest = [s for s in started if not self._is_urgent(s)]
+        branches = (b for b in tuple(self.branches) if b.num_uncomputed > 1)
+        return chain(first, self._admissions(now_s, preemptions), rest, branches)
+
+    def _is_urgent(self, sequence: Sequence) -> bool:
+        """On probation, or as short as a forced close; not a demoted request that resumes."""
+        is_short = sequence.num_uncomputed <= self._geometry.page_size
+        return is_short or not self._residents.is_demoted(sequence)
+
     def _admissions(self, now_s: float, preemptions: int) -> Iterator[Sequence]:
         """Start waiting sequences one by one, unless this very step had to preempt."""
         while self.num_preemptions == preemptions:
-            sequence = self._admit(now_s)
+            sequence = self._residents.admit(now_s)
             if sequence is None:
                 return
             yield sequence
 
-    def _admit(self, now_s: float) -> Sequence | None:
-        """Start the first waiting sequence if its whole prefill fits."""
-        if not self.waiting or not self._slots.num_free:
-            return None
-        sequence = self.waiting[0]
-        # Prefills that have begun hold their pages by now: they come first in a step's budget.
-        spare_pages = self._pool.num_free - self._watermark_pages
-        if self.running and self._geometry.resident_pages(len(sequence.ids)) > spare_pages:
-            return None
-        self.waiting.popleft()
-        self._slots.occupy(sequence)
-        self.running.append(sequence)
-        if sequence.admitted_s is None:
-            sequence.admitted_s = now_s
-        return sequence
-
-    def _grow(self, sequence: Sequence, num_tokens: int) -> bool:
-        """Make room for the next tokens; False when the sequence itself had to give way."""
-        if not sequence.is_running:
-            return False
-        end_page = self._geometry.num_pages(sequence.num_computed + num_tokens)
-        if end_page <= sequence.next_page:
-            return True
-        first_page = self._geometry.first_page(sequence.num_computed)
-        self._pool.release(sequence.drop_pages_before(first_page))
-        count = end_page - sequence.next_page
-        while self._pool.num_free < count:
-            victim = self._choose_victim()
-            self._preempt(victim)
-            if victim is sequence:
-                return False
-        pages = self._pool.allocate(count)
-        self._slots.add_pages(sequence.slot, sequence.next_page, pages)
-        sequence.hold(pages)
-        return True
-
-    def _choose_victim(self) -> Sequence:
-        """The cheapest to recompute, among those that were not yet preempted too often."""
-        limit = self._config.max_preemptions
-        return min(self.running, key=lambda s: (s.num_preemptions >= limit, s.num_computed))
-
-    def _preempt(self, sequence: Sequence) -> None:
-        self.num_preemptions += 1
-        sequence.num_preemptions += 1
-        self._retire(sequence)
-        self.waiting.appendleft(sequence)
-
-    def _retire(self, sequence: Sequence) -> None:
-        """Take slot and pages from a sequence."""
-        if sequence.is_running:
-            self.running.remove(sequence)
-            self._slots.vacate(sequence)
-        self._pool.release(sequence.reset())
-
     # Committing
 
+    def _book(self, sequence: Sequence, num_tokens: int, token_s: float) -> None:
+        sequence.num_computed += num_tokens
+        sequence.engine_s += token_s * num_tokens
+        if not isinstance(sequence, Branch):
+            self.memory.publish(sequence)
+
     def _take_tokens(self, plan: StepPlan, result: StepResult) -> Iterator[EngineOutput]:
-        tokens, logprobs = result.tokens.tolist(), result.logprobs.tolist()
-        for sequence, token, logprob in zip(plan.sampled, tokens, logprobs, strict=True):
+        rows = list(
+            zip(plan.sampled, result.tokens.tolist(), result.logprobs.tolist(), strict=True)
+        )
+        # Branches first: a request that moves on drops its own, and their tokens must count.
+        for sequence, token, logprob in rows:
+            if isinstance(sequence, Branch):
+                self._take_branch_token(sequence, token, logprob)
+        for sequence, token, logprob in rows:
+            if isinstance(sequence, Branch):
+                continue
             if sequence.first_token_s is None:
                 sequence.first_token_s = result.ended_s
-            verdict = sequence.thinking.observe(token)
-            sequence.record(verdict.kind, token, logprob)
-            if verdict.turned:
-                self._turn(sequence, verdict)
-            if verdict.turned or sequence.has_output(self._config.thinking_stream_tokens):
-                yield sequence.take_output(result.ended_s, self._geometry.bytes_per_page)
+            if not math.isfinite(logprob):
+                yield self._fail_at_token(sequence, result.ended_s)
+            elif (output := self._take_token(sequence, token, logprob, result.ended_s)) is not None:
+                yield output
+
+    def _take_token(
+        self, sequence: Sequence, token: int, logprob: float, now_s: float
+    ) -> EngineOutput | None:
+        verdict = sequence.thinking.observe(token)
+        sequence.record(verdict.kind, token, logprob)
+        if verdict.turned:
+            self._turn(sequence, verdict)
+        if verdict.turned or sequence.has_output(self._config.thinking_stream_tokens):
+            return sequence.take_output(now_s, self._geometry.bytes_per_page)
+        return None
+
+    def _take_branch_token(self, branch: Branch, token: int, logprob: float) -> None:
+        if not math.isfinite(logprob):
+            self.num_failures += 1
+            self.memory.forget(branch)
+            self.branches.drop(branch)
+            return
+        verdict = branch.thinking.observe(token)
+        branch.record(verdict.kind, token, logprob)
+        if verdict.turned and branch.thinking.phase is not Phase.DONE:
+            self._feed(branch, verdict)
 
     def _turn(self, sequence: Sequence, verdict: Verdict) -> None:
         """Apply a verdict that changes what the sequence does next."""
+        if sequence.thinking.phase is not Phase.THINK:
+            self.branches.drop_of(sequence)
         if sequence.thinking.phase is Phase.DONE:
-            self._retire(sequence)
-            return
+            self._residents.retire(sequence)
+        else:
+            self._feed(sequence, verdict)
+
+    def _feed(self, sequence: Sequence, verdict: Verdict) -> None:
         sequence.ids.extend(verdict.forced)
         self._slots.ban[sequence.slot] = sequence.thinking.ban
         self._slots.last_token[sequence.slot] = sequence.ids[-1]
+
+    def _fail_at_token(self, sequence: Sequence, now_s: float) -> EngineOutput:
+        """Its keys may hold what is not a number: nobody may find them, or read them unwashed."""
+        self.num_failures += 1
+        self.memory.forget(sequence)
+        position, thought = len(sequence.ids), sequence.thinking.thinking_tokens
+        failure = (
+            f"the model's logits for token {position} (thinking tokens before it: {thought}) are "
+            "not finite: check the weights, or serve them as bfloat16 or float32"
+        )
+        return self.fail(sequence, failure, now_s)

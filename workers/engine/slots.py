@@ -24,11 +24,15 @@ class SlotTable:
         self._free = list(range(num_slots - 1, -1, -1))
 
     @property
+    def num_slots(self) -> int:
+        return len(self.position)
+
+    @property
     def num_free(self) -> int:
         return len(self._free)
 
     def occupy(self, sequence: Sequence) -> None:
-        """Give the sequence a slot and write its sampling parameters."""
+        """Give the sequence a slot, write its sampling parameters and where it stands."""
         slot = self._free.pop()
         request = sequence.request
         sequence.slot = slot
@@ -37,6 +41,8 @@ class SlotTable:
         self.seed[slot] = request.seed
         self.ban[slot] = sequence.thinking.ban
         self.position[slot] = sequence.num_computed
+        self.last_token[slot] = sequence.ids[sequence.num_computed]
+        self.add_pages(slot, sequence.first_page, sequence.pages)
 
     def vacate(self, sequence: Sequence) -> None:
         """Take the slot back."""

@@ -4,6 +4,7 @@ It decides what happens after each token. It never looks at logits and never res
 means that the scheduler feeds ids as input; only re-entry is kept out by a ban in the sampler.
 """
 
+import copy
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
@@ -129,6 +130,12 @@ class ThinkingState:
         return ids
 
     @property
+    def most_remaining_tokens(self) -> int:
+        """The most tokens that may still be sampled."""
+        answer = self._max_answer - self.answer_tokens
+        return answer + (self._budget - self.thinking_tokens if self.phase is Phase.THINK else 0)
+
+    @property
     def ban(self) -> BanSet:
         """What the sampler must not choose for the next token."""
         if self.phase is Phase.THINK:
@@ -142,11 +149,19 @@ class ThinkingState:
         self.phase = Phase.ANSWER
         return self._observe_answer(token)
 
-    def cancel(self) -> None:
-        """End the request where it stands."""
+    def end(self, reason: FinishReason) -> None:
+        """End the request where it stands: CANCELLED or FAILED."""
         if self.phase is Phase.THINK:
             self.stop = ThinkingStop.CANCELLED
-        self._finish(FinishReason.CANCELLED)
+        self._finish(reason)
+
+    def branch(self, suffix_ids: tuple[int, ...]) -> "ThinkingState":
+        """The state of a fork that is fed `suffix_ids`: with </think> among them, it answers."""
+        child = copy.copy(self)
+        child._force(suffix_ids)
+        if self._close_id in suffix_ids:
+            child.phase = Phase.CLOSE
+        return child
 
     def close_soon(self) -> None:
         """Make the next thinking token the last; an answer follows it whatever was asked for."""

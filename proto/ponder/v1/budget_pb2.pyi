@@ -144,7 +144,9 @@ class Usage(_message.Message):
     forced_tokens: _builtins.int
     """Tokens the worker fed instead of sampling: wrap-up text and the closing marker."""
     probe_tokens: _builtins.int
-    """Tokens sampled by probes whose answer was thrown away."""
+    """Tokens computed for probes whose answer was thrown away, fed and sampled, and the thinking that
+    was discarded because the answer of a probe was kept.
+    """
     answer_tokens: _builtins.int
     escalations: _builtins.int
     """How often the request moved to a higher tier because its budget ran out."""

@@ -306,6 +306,11 @@ class Load(_message.Message):
     TIME_PER_OUTPUT_TOKEN_MS_FIELD_NUMBER: _builtins.int
     MAX_RUNNING_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
+    BATCH_SIZE_FIELD_NUMBER: _builtins.int
+    PREEMPTIONS_FIELD_NUMBER: _builtins.int
+    PREFIX_TOKENS_FIELD_NUMBER: _builtins.int
+    FAILED_REQUESTS_FIELD_NUMBER: _builtins.int
     running: _builtins.int
     waiting: _builtins.int
     free_kv_pages: _builtins.int
@@ -316,6 +321,18 @@ class Load(_message.Message):
     """Of one sequence at the present batch size, in milliseconds; 0 until measured."""
     max_running: _builtins.int
     """Most sequences that run at once."""
+    time_to_first_token_ms: _builtins.float
+    """From arrival to a request's first sampled token, its queueing included, in milliseconds: a
+    moving average over requests; 0 until measured.
+    """
+    batch_size: _builtins.float
+    """Sequences that one step decodes, averaged over the last busy seconds; 0 until measured."""
+    preemptions: _builtins.int
+    """Since the start: how often a request had to give its memory up and was recomputed."""
+    prefix_tokens: _builtins.int
+    """Since the start: prompt tokens that were found in the prefix cache instead of computed."""
+    failed_requests: _builtins.int
+    """Since the start: requests that failed because logits were not finite, or for want of memory."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the models this worker serves."""
@@ -331,10 +348,15 @@ class Load(_message.Message):
         time_per_output_token_ms: _builtins.float = ...,
         max_running: _builtins.int = ...,
         models: _abc.Iterable[_builtins.str] | None = ...,
+        time_to_first_token_ms: _builtins.float = ...,
+        batch_size: _builtins.float = ...,
+        preemptions: _builtins.int = ...,
+        prefix_tokens: _builtins.int = ...,
+        failed_requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["free_kv_pages", b"free_kv_pages", "max_running", b"max_running", "models", b"models", "running", b"running", "time_per_output_token_ms", b"time_per_output_token_ms", "tokens_per_second", b"tokens_per_second", "total_kv_pages", b"total_kv_pages", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "failed_requests", b"failed_requests", "free_kv_pages", b"free_kv_pages", "max_running", b"max_running", "models", b"models", "preemptions", b"preemptions", "prefix_tokens", b"prefix_tokens", "running", b"running", "time_per_output_token_ms", b"time_per_output_token_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_per_second", b"tokens_per_second", "total_kv_pages", b"total_kv_pages", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -102,3 +102,74 @@ def test_an_engine_fed_marker_equals_one_in_the_prompt(make_engine, make_request
 
     assert opened[:2] == fed[:2]
     assert fed[3].usage.forced_tokens == opened[3].usage.forced_tokens + 1
+
+
+@MODES
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7, 8])
+def test_no_batch_size_changes_a_token(make_engine, make_request, run, alone, count, sampling):
+    requests = [make_request(index, **sampling) for index in range(count)]
+
+    batched = run(make_engine("qwen3"), *requests)
+
+    assert tokens_of(batched) == alone("qwen3", count, **sampling)
+
+
+@MODES
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_prefix_hit_changes_no_token(make_engine, make_request, run, variant, sampling):
+    head = [1, *(11 + 3 * i for i in range(20))]
+    requests = [make_request(i, prompt_ids=[*head, 50 + i % 2, 3], **sampling) for i in range(6)]
+    apart = [run(make_engine(variant, prefix_cache=False), request) for request in requests]
+    engine = make_engine(variant)
+
+    shared = [run(engine, request) for request in requests[:3]]
+    shared.append(run(engine, *requests[3:]))
+
+    assert engine.load().prefix_tokens >= 5 * 20
+    assert tokens_of(merged(shared)) == tokens_of(merged(apart))
+
+
+@MODES
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_resumed_thinking_found_in_the_cache_changes_no_token(
+    make_engine, make_request, run, variant, sampling
+):
+    engine = make_engine(variant)
+    whole = run(make_engine(variant), make_request(1, **sampling))["r1"]
+    first = make_request(1, thinking_budget=15, answer_on_exhaustion=False, **sampling)
+    head, *_ = run(engine, first)["r1"]
+
+    rest = run(engine, make_request(1, thinking_prefix_ids=head, **sampling))["r1"]
+
+    assert engine.load().prefix_tokens >= 12
+    assert (head + rest[0], rest[1]) == whole[:2]
+
+
+@MODES
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_giving_a_slot_up_and_coming_back_changes_no_token(
+    make_engine, make_request, run, variant, sampling
+):
+    requests = [make_request(index, **sampling) for index in range(7)]
+    apart = [run(make_engine(variant), request) for request in requests]
+    engine = make_engine(
+        variant, max_running=2, probation_tokens=6, preemption_grace_s=0.0, demoted_floor=0.0
+    )
+
+    together = run(engine, *requests)
+
+    assert engine.scheduler.num_preemptions > 1
+    assert tokens_of(together) == tokens_of(merged(apart))
+
+
+def test_a_prediction_changes_no_token(make_engine, make_request, run, alone):
+    expectations = (None, 0.0, 5.0, 1e6)
+    requests = [make_request(i, expected_thinking_tokens=e) for i, e in enumerate(expectations)]
+
+    results = run(make_engine(probation_tokens=2, max_running=2), *requests)
+
+    assert tokens_of(results) == alone("qwen3-sliding", 4)
+
+
+def merged(results):
+    return {name: value for one in results for name, value in one.items()}

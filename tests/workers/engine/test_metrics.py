@@ -1,7 +1,7 @@
 import pytest
 
 from workers.engine.metrics import EngineMetrics
-from workers.engine.scheduler import StepPlan
+from workers.engine.plan import StepPlan
 
 
 def decode_step(num_sequences: int) -> StepPlan:

@@ -1,46 +1,11 @@
 """The scheduler under random workloads, with a fake runner that makes tokens up."""
 
-from dataclasses import dataclass
-
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workers.engine import (
-    EngineConfig,
-    EngineOutput,
-    EngineRequest,
-    Finished,
-    FinishReason,
-    InvalidRequest,
-    QueueFull,
-    SpecialTokens,
-)
-from workers.engine.blocks import KvGeometry, PagePool
-from workers.engine.scheduler import Scheduler, StepPlan, StepResult
-from workers.engine.sequence import Sequence
-from workers.engine.slots import SlotTable
-
-EOS, OPEN, CLOSE = 2, 3, 4
-TOKENS = SpecialTokens(
-    eos_ids=frozenset({EOS}), think_open_id=OPEN, think_close_id=CLOSE, wrap_up_ids=(5, 6)
-)
-
-
-@dataclass
-class Job:
-    arrives: int
-    prompt: int
-    prefix: int
-    budget: int
-    answer: int
-    aborts: int | None
-
-    @property
-    def max_tokens(self) -> int:
-        return self.prompt + self.prefix + self.budget + 4 + self.answer
-
+from tests.workers.engine.scheduler_bench import CLOSE, EOS, Bench, Job, job
+from workers.engine import Finished, FinishReason, InvalidRequest, QueueFull
 
 JOBS = st.lists(
     st.builds(
@@ -57,59 +22,11 @@ JOBS = st.lists(
 )
 
 
-class Bench:
-    """A scheduler with its parts, stepped by hand."""
-
-    def __init__(self, window: int | None = None, num_pages: int = 20, **overrides) -> None:
-        chunk = overrides.get("prefill_chunk_tokens", 8)
-        settings = {"model_dir": "unused", "max_running": 4, "prefill_chunk_tokens": chunk}
-        self.geometry = KvGeometry(
-            page_size=4, sliding_window=window, bytes_per_page=100, max_chunk_tokens=chunk
-        )
-        self.pool = PagePool(num_pages)
-        self.slots = SlotTable(4, 64)
-        config = EngineConfig(**(settings | overrides))
-        self.scheduler = Scheduler(config, self.geometry, self.pool, self.slots)
-        self.now_s = 0.0
-
-    def add(self, name: str, job: Job) -> None:
-        request = EngineRequest(
-            request_id=name,
-            prompt_ids=[1] * job.prompt,
-            thinking_prefix_ids=[9] * job.prefix,
-            thinking_budget=job.budget + job.prefix,
-            max_answer_tokens=job.answer,
-        )
-        self.scheduler.add(Sequence(request, TOKENS, self.now_s), job.max_tokens)
-
-    def step(self, choose=lambda name: 9) -> tuple[StepPlan, list[EngineOutput]]:
-        """One step in which every sequence samples what `choose` says."""
-        plan = self.scheduler.plan(self.now_s)
-        if plan.is_empty:
-            return plan, []
-        self.check_inputs(plan)
-        self.now_s += 1.0
-        tokens = np.array([choose(s.request.request_id) for s in plan.sampled], np.int64)
-        result = StepResult(tokens, np.zeros(len(tokens), np.float32), self.now_s, 1.0)
-        outputs = self.scheduler.commit(plan, result)
-        self.scheduler.check()
-        return plan, outputs
-
-    def check_inputs(self, plan: StepPlan) -> None:
-        """What the runner will read is what the sequences say, and every query sees its keys."""
-        assert sum(c.num_tokens for c in plan.chunks) <= 8
-        rows = [(s, s.num_computed, s.num_computed + 1) for s in plan.decode]
-        for sequence in plan.decode:
-            assert self.slots.last_token[sequence.slot] == sequence.ids[-1]
-            assert self.slots.position[sequence.slot] == sequence.num_computed
-        rows += [(c.sequence, c.start, c.end) for c in plan.chunks]
-        assert len({s.slot for s, *_ in rows}) == len(rows), "a sequence is planned twice"
-        for sequence, start, end in rows:
-            assert sequence.first_page <= self.geometry.first_page(start)
-            assert sequence.next_page >= self.geometry.num_pages(end)
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(JOBS, st.none() | st.integers(1, 10), st.integers(12, 30), st.randoms())
 def test_any_workload_ends_within_its_budgets(jobs, window, num_pages, random):
     bench = Bench(window, num_pages)
@@ -126,11 +43,11 @@ def test_any_workload_ends_within_its_budgets(jobs, window, num_pages, random):
 
     accepted = set()
     for tick in range(2500):
-        for index, job in enumerate(jobs):
-            if job.arrives == tick and bench.geometry.resident_pages(job.max_tokens) < num_pages:
-                bench.add(str(index), job)
+        for index, one in enumerate(jobs):
+            if one.arrives == tick and bench.geometry.resident_pages(one.max_tokens) < num_pages:
+                bench.add(str(index), one, ids=[1] * one.prompt)
                 accepted.add(str(index))
-            if job.aborts == tick and str(index) in accepted - set(finished):
+            if one.aborts == tick and str(index) in accepted - set(finished):
                 collect([bench.scheduler.abort(str(index), bench.now_s)])
                 bench.scheduler.check()
         collect(bench.step(lambda _: random.choice([9, 9, 9, 9, 10, CLOSE, EOS]))[1])
@@ -140,15 +57,10 @@ def test_any_workload_ends_within_its_budgets(jobs, window, num_pages, random):
     assert set(finished) == accepted, "a request starved"
     assert bench.pool.num_free == bench.pool.capacity
     for name, end in finished.items():
-        job = jobs[int(name)]
-        assert end.usage.thinking_tokens == job.prefix + thinking[name]
-        assert thinking[name] <= job.budget
-        assert end.reason is FinishReason.CANCELLED or end.usage.answer_tokens <= job.answer
-
-
-def job(**overrides) -> Job:
-    settings = {"arrives": 0, "prompt": 4, "prefix": 0, "budget": 8, "answer": 4, "aborts": None}
-    return Job(**(settings | overrides))
+        one = jobs[int(name)]
+        assert end.usage.thinking_tokens == one.prefix + thinking[name]
+        assert thinking[name] <= one.budget
+        assert end.reason is FinishReason.CANCELLED or end.usage.answer_tokens <= one.answer
 
 
 def test_decode_goes_on_while_a_long_prompt_is_prefilled():

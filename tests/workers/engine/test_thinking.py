@@ -126,7 +126,7 @@ def test_cancelling_an_answer_keeps_the_thinking_stop():
     state, _ = start()
     state.observe(CLOSE)
 
-    state.cancel()
+    state.end(FinishReason.CANCELLED)
 
     assert (state.stop, state.reason) == (ThinkingStop.FINISHED, FinishReason.CANCELLED)
 
@@ -134,7 +134,7 @@ def test_cancelling_an_answer_keeps_the_thinking_stop():
 def test_cancelling_a_thought_says_so():
     state, _ = start()
 
-    state.cancel()
+    state.end(FinishReason.CANCELLED)
 
     assert state.stop is ThinkingStop.CANCELLED
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.engine.kv_cache import KeyView, PagedKvCache
+from workers.engine.models.norm import RmsNorm
 from workers.engine.models.rope import RotaryTable
 from workers.engine.models.spec import ModelSpec
 
@@ -57,25 +58,28 @@ class Decoder:
         self, spec: ModelSpec, weights: DecoderWeights, rotary: RotaryTable, cache: PagedKvCache
     ) -> None:
         self.spec = spec
-        self._weights = weights
-        self._rotary = rotary
+        self.weights = weights
+        self.rotary = rotary
         self._cache = cache
+        self._norm = RmsNorm(spec.norm_eps, weights.norm.device)
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """Compute the batch, extend the cache; returns normed states (rows, queries, hidden)."""
         rows, queries = batch.ids.shape
-        hidden = F.embedding(batch.ids.flatten(), self._weights.embedding)
-        angles = self._rotary.at(batch.positions)
-        for index, layer in enumerate(self._weights.layers):
+        hidden = F.embedding(batch.ids.flatten(), self.weights.embedding)
+        angles = self.rotary.at(batch.positions)
+        for index, layer in enumerate(self.weights.layers):
             heads = self._project(layer, hidden, angles)
             attended = self._attend(index, heads, batch)
-            hidden = hidden + F.linear(attended, layer.output, layer.output_bias)
-            hidden = hidden + self._mlp(layer, hidden)
-        return self._norm(hidden, self._weights.norm).view(rows, queries, -1)
+            hidden.addmm_(attended, layer.output.t())
+            if layer.output_bias is not None:
+                hidden += layer.output_bias
+            hidden.addmm_(self._mlp(layer, hidden), layer.down.t())
+        return self._norm(hidden, self.weights.norm).view(rows, queries, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (rows, vocabulary) in float32 of normed states (rows, hidden)."""
-        return F.linear(hidden, self._weights.head).float()
+        return F.linear(hidden, self.weights.head).float()
 
     def _project(
         self, layer: LayerWeights, hidden: Tensor, angles: tuple[Tensor, Tensor]
@@ -87,8 +91,8 @@ class Decoder:
         num_rotated = spec.num_heads + spec.num_kv_heads
         rotated = heads[:, :num_rotated]
         if layer.qk_norm is not None:
-            rotated = F.rms_norm(rotated, (spec.head_dim,), eps=spec.norm_eps) * layer.qk_norm
-        heads[:, :num_rotated] = self._rotary.rotate(rotated, angles)
+            rotated = self._norm(rotated, layer.qk_norm)
+        self.rotary.rotate(rotated, angles, out=heads[:, :num_rotated])
         return heads
 
     def _attend(self, index: int, heads: Tensor, batch: TokenBatch) -> Tensor:
@@ -106,9 +110,7 @@ class Decoder:
         return attended.permute(0, 3, 1, 2, 4).reshape(rows * queries, -1)
 
     def _mlp(self, layer: LayerWeights, hidden: Tensor) -> Tensor:
+        """The inner activations (tokens, intermediate), before the projection down."""
         gate_up = F.linear(self._norm(hidden, layer.mlp_norm), layer.gate_up)
         gate, up = gate_up.chunk(2, dim=-1)
-        return F.linear(F.silu(gate).mul_(up), layer.down)
-
-    def _norm(self, hidden: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(hidden, weight.shape, weight, self.spec.norm_eps)
+        return F.silu(gate).mul_(up)

@@ -24,16 +24,21 @@ class RotaryTable:
         self._sin = torch.cat((-sin, sin), -1).to(device, dtype)
         self._half = spec.head_dim // 2
 
+    @property
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """cos and sin of all positions, each (positions, head_dim); see `rotate`."""
+        return self._cos, self._sin
+
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """cos and sin of `positions` (tokens,), each (tokens, 1, head_dim)."""
         cos = self._cos.index_select(0, positions)
         return cos[:, None], self._sin.index_select(0, positions)[:, None]
 
-    def rotate(self, heads: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-        """Rotate `heads` (tokens, heads, head_dim)."""
+    def rotate(self, heads: Tensor, angles: tuple[Tensor, Tensor], out: Tensor) -> None:
+        """Rotate `heads` (tokens, heads, head_dim) into `out`, which may be `heads` itself."""
         cos, sin = angles
-        swapped = torch.cat((heads[..., self._half :], heads[..., : self._half]), -1)
-        return torch.addcmul(heads * cos, swapped, sin)
+        # A roll by half a head swaps its halves.
+        torch.addcmul(heads * cos, heads.roll(self._half, -1), sin, out=out)
 
 
 def scale_llama3(frequencies: Tensor, scaling: Llama3Rope) -> Tensor:

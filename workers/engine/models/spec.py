@@ -6,7 +6,8 @@ from typing import Any
 
 from workers.engine.errors import CheckpointError
 
-FAMILIES = ("llama", "qwen2", "qwen3")
+# Families and the class that transformers gives their language models.
+FAMILIES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class ModelSpec:
     qk_norm: bool
     tied_embeddings: bool
     windows: tuple[int | None, ...]
+    max_positions: int  # what the positions were trained for
 
     @property
     def group_size(self) -> int:
@@ -63,6 +65,7 @@ class ModelSpec:
             raise CheckpointError(
                 f"model_type {family!r} is not supported; supported: {', '.join(FAMILIES)}"
             )
+        _refuse_other_kinds(FAMILIES[family], config)
         try:
             return cls(**_shape(config), **_rope(config), **_features(family, config))
         except KeyError as error:
@@ -71,47 +74,78 @@ class ModelSpec:
             raise CheckpointError(f"config.json has a field of the wrong kind: {error}") from None
 
 
+def _refuse_other_kinds(name: str, config: Mapping[str, Any]) -> None:
+    architectures = config.get("architectures") or [name]
+    if name not in architectures:
+        raise CheckpointError(f"architectures {architectures} are not supported, only {name}")
+    if config.get("quantization_config") or config.get("compression_config"):
+        raise CheckpointError("quantised checkpoints are not supported: take the unquantised one")
+
+
 def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
-    num_heads = int(config["num_attention_heads"])
-    num_kv_heads = int(config.get("num_key_value_heads") or num_heads)
-    if num_heads % num_kv_heads:
-        raise CheckpointError("num_attention_heads must be a multiple of num_key_value_heads")
+    is_llama = config["model_type"] == "llama"
+    hidden_size, num_heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    # The defaults of transformers differ: Llama has as many, the Qwens have 32.
+    num_kv_heads = int(config.get("num_key_value_heads", 0 if is_llama else 32) or num_heads)
     if config.get("hidden_act", "silu") != "silu":
         raise CheckpointError(f"hidden_act {config['hidden_act']!r} is not supported, only 'silu'")
     # Qwen3 defaults to 128 where the other families divide.
-    default_dim = 128 if config["model_type"] == "qwen3" else config["hidden_size"] // num_heads
-    return {
+    default_dim = 128 if config["model_type"] == "qwen3" else hidden_size // max(1, num_heads)
+    sizes = {
         "vocab_size": int(config["vocab_size"]),
-        "hidden_size": int(config["hidden_size"]),
+        "hidden_size": hidden_size,
         "intermediate_size": int(config["intermediate_size"]),
         "num_layers": int(config["num_hidden_layers"]),
         "num_heads": num_heads,
         "num_kv_heads": num_kv_heads,
         "head_dim": int(config.get("head_dim") or default_dim),
+        "max_positions": int(config["max_position_embeddings"]),
+    }
+    _check_sizes(sizes)
+    return sizes | {
         "norm_eps": float(config.get("rms_norm_eps", 1e-6)),
         "tied_embeddings": bool(config.get("tie_word_embeddings", False)),
     }
 
 
+def _check_sizes(sizes: Mapping[str, int]) -> None:
+    low = [name for name, size in sizes.items() if size < 1]
+    if low:
+        raise CheckpointError(f"{', '.join(low)} must be at least 1")
+    if sizes["num_heads"] % sizes["num_kv_heads"]:
+        raise CheckpointError("num_attention_heads must be a multiple of num_key_value_heads")
+    if sizes["head_dim"] % 2:
+        raise CheckpointError(f"head_dim {sizes['head_dim']} is odd: rotary embedding needs pairs")
+
+
 def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
     """`rope_parameters` (transformers 5), or `rope_scaling` and `rope_theta` (before)."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if any(isinstance(value, Mapping) for value in rope.values()):
+        raise CheckpointError("rope_parameters per kind of layer are not supported")
     theta = rope.get("rope_theta", config.get("rope_theta", 10000.0))
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in ("default", "llama3"):
         raise CheckpointError(f"rope_type {kind!r} is not supported, only 'default' and 'llama3'")
     if rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0)) != 1.0:
         raise CheckpointError("partial_rotary_factor other than 1 is not supported")
-    scaling = None
-    if kind == "llama3":
-        position = rope.get("original_max_position_embeddings")
-        scaling = Llama3Rope(
-            factor=float(rope["factor"]),
-            low_freq_factor=float(rope["low_freq_factor"]),
-            high_freq_factor=float(rope["high_freq_factor"]),
-            original_max_position=int(position or config["max_position_embeddings"]),
-        )
+    scaling = _llama3_rope(rope, config) if kind == "llama3" else None
     return {"rope_theta": float(theta), "rope_scaling": scaling}
+
+
+def _llama3_rope(rope: Mapping[str, Any], config: Mapping[str, Any]) -> Llama3Rope:
+    position = rope.get("original_max_position_embeddings")
+    scaling = Llama3Rope(
+        factor=float(rope["factor"]),
+        low_freq_factor=float(rope["low_freq_factor"]),
+        high_freq_factor=float(rope["high_freq_factor"]),
+        original_max_position=int(position or config["max_position_embeddings"]),
+    )
+    if scaling.factor < 1 or not 0 < scaling.low_freq_factor < scaling.high_freq_factor:
+        raise CheckpointError(
+            "rope scaling llama3 needs factor >= 1 and 0 < low_freq_factor < high_freq_factor"
+        )
+    return scaling
 
 
 def _features(family: str, config: Mapping[str, Any]) -> dict[str, Any]:

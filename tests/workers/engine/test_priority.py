@@ -1,0 +1,165 @@
+"""Two levels: whoever is new goes first, whoever outlives that is not forgotten."""
+
+import pytest
+
+from tests.workers.engine.scheduler_bench import SOME, TOKENS, Bench, job
+from workers.engine import EngineRequest
+from workers.engine.priority import expected_remaining_tokens
+from workers.engine.sequence import Sequence
+
+
+def busy_bench(**overrides) -> Bench:
+    """Four demoted requests on four slots; one of them keeps its slot whatever comes."""
+    settings = {"num_pages": 300, "probation_tokens": 4, "preemption_grace_s": 3.0}
+    bench = Bench(**(settings | overrides))
+    for index in range(4):
+        bench.add(f"old{index}", job(budget=40 + 10 * index))
+    for _ in range(6):
+        bench.step()
+    assert bench.running() == ["old0", "old1", "old2", "old3"]
+    return bench
+
+
+def steps_until_running(bench: Bench, name: str) -> int:
+    for steps in range(400):
+        if name in bench.running():
+            return steps
+        bench.step()
+    raise AssertionError(f"{name} starved")
+
+
+def test_a_new_request_gets_the_slot_of_a_demoted_one_after_the_grace():
+    bench = busy_bench()
+    bench.add("new", job(budget=2, answer=1))
+
+    assert steps_until_running(bench, "new") == 4
+    assert bench.scheduler.num_preemptions == 1
+
+
+def test_the_one_with_most_to_come_gives_way_and_comes_back_when_there_is_room():
+    bench = Bench(num_pages=300, probation_tokens=4)
+    for index, expected in enumerate((20, 39, 25, 30)):
+        bench.add(f"old{index}", job(budget=40, expected=expected))
+    for _ in range(6):
+        bench.step()
+    bench.add("new", job(budget=2, answer=1))
+
+    steps_until_running(bench, "new")
+    assert bench.waiting() == ["old1"]
+
+    for _ in range(4):
+        bench.step()
+    assert "old1" in bench.running()
+
+
+def test_the_demoted_keep_their_floor_of_slots():
+    bench = busy_bench(demoted_floor=0.5)
+    for index in range(8):
+        bench.add(f"new{index}", job(budget=2, answer=1))
+
+    for _ in range(8):
+        bench.step()
+        assert sum(name.startswith("old") for name in bench.running()) >= 2
+    assert bench.scheduler.num_preemptions == 2
+
+
+def test_no_request_is_preempted_more_than_twice_for_a_slot():
+    bench = busy_bench(demoted_floor=0.0, preemption_grace_s=0.0)
+    finished = 0
+    for index in range(60):
+        bench.add(f"new{index}", job(budget=2, answer=1))
+        _, outputs = bench.step()
+        finished += sum(output.finished is not None for output in outputs)
+        everybody = [*bench.scheduler.running, *bench.scheduler.waiting]
+        assert all(s.num_preemptions <= 2 for s in everybody)
+
+    assert bench.scheduler.num_preemptions <= 2 * 4
+    assert finished > 0
+
+
+def test_nobody_is_preempted_while_slots_are_idle():
+    bench = Bench(num_pages=300, probation_tokens=2, preemption_grace_s=0.0)
+    for name in "abc":
+        bench.add(name, job(budget=30))
+    for _ in range(5):
+        bench.step()
+    bench.add("new", job())
+    bench.step()
+
+    assert bench.running() == ["a", "b", "c", "new"]
+    assert bench.scheduler.num_preemptions == 0
+
+
+def test_a_segment_that_resumes_a_long_thinking_waits_behind_new_requests():
+    bench = Bench(num_pages=300, probation_tokens=8, max_running=1, demoted_floor=0.0)
+    bench.add("running", job(budget=2, answer=1))
+    bench.step()
+    bench.add("resumed", job(prefix=10, budget=4))
+    bench.add("new", job(budget=2, answer=1))
+
+    steps_until_running(bench, "resumed")
+
+    assert "new" not in bench.waiting()
+
+
+def test_the_demoted_wait_by_what_is_expected_to_remain():
+    bench = Bench(num_pages=300, probation_tokens=8, max_running=1)
+    bench.add("running", job(budget=2, answer=1))
+    bench.step()
+    bench.add("long", job(prefix=10, budget=90, expected=80))
+    bench.add("short", job(prefix=10, budget=90, expected=15))
+    bench.add("unknown", job(prefix=30, budget=90))
+
+    assert bench.waiting() == ["short", "unknown", "long"]
+
+
+def test_waiting_makes_up_for_length_so_that_nobody_starves():
+    bench = Bench(num_pages=300, probation_tokens=0, max_running=1, aging_tokens_per_s=2.0)
+    bench.add("running", job(budget=10))
+    bench.step()
+    bench.add("long", job(prefix=1, budget=60, expected=41))
+    for index in range(60):
+        bench.add(f"short{index}", job(prefix=1, budget=5, expected=3))
+        if "long" in bench.running():
+            break
+        bench.step()
+        bench.step()
+
+    assert "long" in bench.running()
+    assert bench.waiting(), "the queue never emptied"
+
+
+def test_new_requests_that_never_end_leave_the_demoted_their_floor():
+    bench = Bench(num_pages=300, probation_tokens=6, max_running=2, preemption_grace_s=0.0)
+    bench.add("long", job(budget=30, answer=1))
+    ended: list[str] = []
+    for index in range(80):
+        bench.add(f"new{index}", job(budget=2, answer=1))
+        ended += [o.request_id for o in bench.step()[1] if o.finished]
+
+    assert "long" in ended
+
+
+def sequence(thought: int, expected: float | None, budget: int = 1000) -> Sequence:
+    request = EngineRequest(
+        request_id="r",
+        prompt_ids=[1],
+        thinking_prefix_ids=[SOME] * thought,
+        thinking_budget=budget,
+        max_answer_tokens=8,
+        expected_thinking_tokens=expected,
+    )
+    return Sequence.of(request, TOKENS, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("thought", "expected", "remaining"),
+    [
+        (100, 250.0, 150),  # what the prediction leaves
+        (100, None, 100),  # as much again
+        (300, 250.0, 300),  # the prediction was too low
+        (990, None, 18),  # the budget and the answer
+    ],
+)
+def test_what_is_expected_to_remain(thought, expected, remaining):
+    assert expected_remaining_tokens(sequence(thought, expected)) == remaining

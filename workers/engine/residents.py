@@ -1,0 +1,125 @@
+"""Who holds slots and pages, who waits for them, and who gives way. No torch, no clock."""
+
+import math
+
+from workers.engine.branches import Branches
+from workers.engine.config import EngineConfig
+from workers.engine.memory import SequenceMemory
+from workers.engine.priority import Level, WaitingQueue, expected_remaining_tokens
+from workers.engine.sequence import Sequence
+
+
+class Residents:
+    """The running requests with their branches, and the waiting ones."""
+
+    def __init__(self, config: EngineConfig, memory: SequenceMemory) -> None:
+        self.running: list[Sequence] = []
+        self.waiting = WaitingQueue(config)
+        self.num_preemptions = 0
+        self.memory = memory
+        self._watermark_pages = int(config.watermark * memory.pool.capacity)
+        self.branches = Branches(config, memory, self._watermark_pages)
+        self._max_preemptions = config.max_preemptions
+        self._preemption_grace_s = config.preemption_grace_s
+        self._demoted_floor = math.ceil(config.demoted_floor * config.max_running)
+
+    def admit(self, now_s: float) -> Sequence | None:
+        """Start the next waiting sequence if its whole prefill fits."""
+        sequence = self._next_waiting()
+        if sequence is None:
+            return None
+        prefix = self._room_for(sequence)
+        if prefix is None:
+            return None
+        self.waiting.remove(sequence)
+        self.memory.start(sequence, prefix)
+        self.running.append(sequence)
+        if sequence.admitted_s is None:
+            sequence.admitted_s = now_s
+        return sequence
+
+    def grow(self, sequence: Sequence, num_tokens: int, now_s: float) -> bool:
+        """Make room for the next tokens; False when the sequence itself had to give way."""
+        if not sequence.is_running:
+            return False
+        count = self.memory.pages_to_grow(sequence, num_tokens)
+        while self.memory.pool.num_free < count:
+            if self.branches.drop_newest():
+                continue
+            victim = self._choose_victim()
+            self._preempt(victim, now_s)
+            if victim is sequence:
+                return False
+        self.memory.grow(sequence, count)
+        return True
+
+    def take_slot_back(self, now_s: float) -> None:
+        """Preempt one demoted request for one on probation that has waited long enough."""
+        waiting = self.waiting.first(Level.PROBATION)
+        if waiting is None or now_s - waiting.queued_s < self._preemption_grace_s:
+            return
+        demoted = self._demoted()
+        if len(demoted) <= self._demoted_floor or self._room_for(waiting) is not None:
+            return
+        victims = [s for s in demoted if s.num_preemptions < self._max_preemptions]
+        if victims:
+            key = expected_remaining_tokens
+            self._preempt(max(victims, key=lambda s: (key(s), -s.num_computed)), now_s)
+
+    def retire(self, sequence: Sequence) -> None:
+        """Take slot and pages back; its branches have nothing to be promoted to."""
+        if sequence.is_running:
+            self.branches.drop_of(sequence)
+            self.running.remove(sequence)
+        self.memory.stop(sequence)
+
+    def is_demoted(self, sequence: Sequence) -> bool:
+        """Whether the request has outlived its probation."""
+        return self.waiting.level(sequence) is Level.DEMOTED
+
+    def check(self) -> None:
+        """Assert the invariants of pages, slots and branches."""
+        self.memory.check([*self.running, *self.branches])
+        assert all(not s.pages and not s.is_running for s in self.waiting)
+        self.branches.check(self.running)
+
+    def _next_waiting(self) -> Sequence | None:
+        """On probation first, unless the demoted hold less than their floor of slots."""
+        probation = self.waiting.first(Level.PROBATION)
+        demoted = self.waiting.first(Level.DEMOTED)
+        if probation is None or demoted is None:
+            return probation or demoted
+        return demoted if len(self._demoted()) < self._demoted_floor else probation
+
+    def _room_for(self, sequence: Sequence) -> list[int | None] | None:
+        """The computed prefix of a sequence that fits now, without branches if need be."""
+        while not self.memory.slots.num_free:
+            if not self.branches.drop_newest():
+                return None
+        prefix = self.memory.find_prefix(sequence)
+        while self.running and self.memory.pages_to_start(sequence, prefix) > self._spare_pages():
+            if not self.branches.drop_newest():
+                return None
+        return prefix
+
+    def _spare_pages(self) -> int:
+        """Free pages but for the watermark and those that begun prefills still need."""
+        promised = sum(self.memory.pages_to_finish(s) for s in self.running if s.num_uncomputed > 1)
+        return self.memory.pool.num_free - self._watermark_pages - promised
+
+    def _choose_victim(self) -> Sequence:
+        """The cheapest to recompute of the demoted, then of all; the often preempted last."""
+        limit = self._max_preemptions
+        return min(
+            self.running,
+            key=lambda s: (s.num_preemptions >= limit, not self.is_demoted(s), s.num_computed),
+        )
+
+    def _preempt(self, sequence: Sequence, now_s: float) -> None:
+        self.num_preemptions += 1
+        sequence.num_preemptions += 1
+        self.retire(sequence)
+        self.waiting.add(sequence, now_s)
+
+    def _demoted(self) -> list[Sequence]:
+        return [sequence for sequence in self.running if self.is_demoted(sequence)]
