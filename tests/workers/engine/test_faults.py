@@ -99,6 +99,30 @@ def test_pages_of_a_failed_request_are_clean_for_the_next(make_engine, make_requ
     assert tokens_of(drain(engine)["r0"]) == expected[:2]
 
 
+def test_a_prefill_that_is_not_finite_reaches_no_row_beside_it(make_engine, make_request, run):
+    long = make_request(1, prompt_ids=[1, *range(20, 80), 3], thinking_budget=100)
+    short = make_request(5, thinking_budget=20)
+    expected = run(make_engine("qwen3"), long, short)
+    engine = make_engine("qwen3", prefix_cache=False, prefill_chunk_tokens=16)
+    engine.add_request(long)
+    for _ in range(8):
+        engine.step()
+    # Its slot goes to `short`, whose page table still names its pages; `bad` takes those.
+    engine.add_request(make_request(8, prompt_ids=[1, *range(20, 70), 3], thinking_budget=0))
+    while len(engine.scheduler.running) + len(engine.scheduler.waiting) > 1:
+        engine.step()
+    poison = unused_token([long, short], expected)
+    poison_embedding(engine, poison)
+    engine.add_request(short)
+    engine.add_request(make_request(9, prompt_ids=[1, poison, *[20] * 90, 3]))
+
+    outputs = drain(engine)
+
+    assert end_of(outputs["r9"]).reason is FinishReason.FAILED
+    assert end_of(outputs["r1"]).reason is not FinishReason.FAILED
+    assert tokens_of(outputs["r5"]) == expected["r5"][:2]
+
+
 def test_a_failure_in_the_middle_of_the_thinking_says_where(make_engine, make_request):
     def fail(run, plan, logprobs):
         if run == 6:

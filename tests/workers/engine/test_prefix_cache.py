@@ -121,6 +121,24 @@ def test_a_resumed_thinking_is_found():
     assert (chunk.start, chunk.end) == (12, 13)
 
 
+@pytest.mark.parametrize(
+    ("forgotten", "start"),
+    [((), 16), ((0, 1), 16), ((2,), 8), ((3,), 12), ((0, 2), 0), ((1, 3), 4)],
+)
+def test_behind_a_window_only_the_pages_that_are_seen_must_be_found(forgotten, start):
+    bench = Bench(6, num_pages=40)  # a query at 16 sees pages 2 and 3, at 12 pages 1 and 2
+    bench.add("a", job(prompt=17), ids=range(30, 47))
+    while bench.scheduler.has_work:
+        bench.step()
+    pages = [bench.pool.find(key) for key in keys_of(list(range(30, 47)), 4)]
+    bench.pool.forget([page for page in map(pages.__getitem__, forgotten) if page is not None])
+
+    bench.add("b", job(prompt=17), ids=range(30, 47))
+    plan, _ = bench.step()
+
+    assert plan.chunks[0].start == start
+
+
 def test_a_preempted_request_finds_what_it_had_computed():
     bench = Bench(num_pages=60, probation_tokens=2, max_running=1, demoted_floor=0.0)
     bench.add("a", job(prompt=8, budget=20))
