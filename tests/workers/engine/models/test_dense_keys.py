@@ -28,7 +28,7 @@ class Workload:
 
     def __init__(self, engine) -> None:
         self.runner, self.pool = engine.runner, engine.pool
-        self.spec, self.cache = engine.spec, engine.runner._cache
+        self.spec, self.cache = engine.spec, engine.runner.cache
         self.keys = DenseKeys(self.spec, self.cache, min_bytes=0)
         self.random = torch.Generator().manual_seed(3)
         self.lengths = [0] * NUM_SLOTS
@@ -158,7 +158,7 @@ def test_keeping_changes_no_token(make_engine, make_request, run, variant, sampl
     requests = [make_request(i, **prompts[i], **sampling) for i in range(6)]
     small = {"num_pages": 14, "watermark": 0.0, "prefill_chunk_tokens": 24}
     gathering, keeping = make_engine(variant, **small), make_engine(variant, **small)
-    decoder, cache = keeping.runner.decoder, keeping.runner._cache
+    decoder, cache = keeping.runner.decoder, keeping.runner.cache
     decoder._keys = DenseKeys(keeping.spec, cache, min_bytes=0)
 
     kept, gathered = run(keeping, *requests), run(gathering, *requests)
