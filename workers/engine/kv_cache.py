@@ -48,6 +48,7 @@ class PagedKvCache:
         ]
         self._tokens = [pages.view(-1, spec.head_dim) for pages in self._pages]
         self._gathered = self._pages[0].new_empty(0)
+        self.num_copies = 0  # of whole pages, clearings included, so far
 
     @staticmethod
     def bytes_per_page(spec: ModelSpec, page_size: int, dtype: torch.dtype) -> int:
@@ -96,11 +97,13 @@ class PagedKvCache:
 
     def clear_page(self, page: int) -> None:
         """Zero one page of every layer."""
+        self.num_copies += 1
         for pages in self._pages:
             pages.view(2, self._num_pages, -1)[:, page] = 0
 
     def copy_page(self, source: int, destination: int) -> None:
         """Copy one page of every layer, for a fork's partial page."""
+        self.num_copies += 1
         for pages in self._pages:
             by_page = pages.view(2, self._num_pages, -1)
             by_page[:, destination] = by_page[:, source]

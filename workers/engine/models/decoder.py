@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.engine.kv_cache import KeyView, PagedKvCache
+from workers.engine.models.dense_keys import DenseKeys
 from workers.engine.models.norm import RmsNorm
 from workers.engine.models.rope import RotaryTable
 from workers.engine.models.spec import ModelSpec
@@ -33,7 +34,7 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class DecoderWeights:
-    """A whole checkpoint; `head` is `embedding` when they are tied."""
+    """A whole checkpoint; `head` equals `embedding` when they are tied."""
 
     embedding: Tensor
     layers: list[LayerWeights]
@@ -61,6 +62,7 @@ class Decoder:
         self.weights = weights
         self.rotary = rotary
         self._cache = cache
+        self._keys = DenseKeys(spec, cache)
         self._norm = RmsNorm(spec.norm_eps, weights.norm.device)
 
     def forward(self, batch: TokenBatch) -> Tensor:
@@ -68,6 +70,7 @@ class Decoder:
         rows, queries = batch.ids.shape
         hidden = F.embedding(batch.ids.flatten(), self.weights.embedding)
         angles = self.rotary.at(batch.positions)
+        self._keys.begin(batch.views, rows, queries)
         for index, layer in enumerate(self.weights.layers):
             heads = self._project(layer, hidden, angles)
             attended = self._attend(index, heads, batch)
@@ -100,7 +103,7 @@ class Decoder:
         spec, (rows, queries) = self.spec, batch.ids.shape
         view = batch.views[spec.windows[index]]
         self._cache.store(index, batch.write_rows, heads[:, spec.num_heads :])
-        keys, values = self._cache.gather(index, view, rows)
+        keys, values = self._keys.of(index, view, heads[:, spec.num_heads :])
         # The query heads that share a key head become more queries of that head.
         shape = (rows, queries, spec.num_kv_heads, spec.group_size, spec.head_dim)
         query = heads[:, : spec.num_heads].reshape(shape).permute(0, 2, 3, 1, 4)

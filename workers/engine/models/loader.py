@@ -15,6 +15,7 @@ from workers.engine.models.decoder import DecoderWeights, LayerWeights
 from workers.engine.models.memory import FreeBytes, enough_memory, free_bytes, weight_bytes
 from workers.engine.models.spec import ModelSpec
 
+_MAX_COPIED_BYTES = 1 << 26
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 
@@ -70,9 +71,15 @@ class _Assembly:
         layers = [self._layer(f"model.layers.{index}.") for index in range(spec.num_layers)]
         norm = self._take("model.norm.weight", spec.hidden_size)
         if spec.tied_embeddings:
-            return DecoderWeights(embedding, layers, norm, embedding)
+            return DecoderWeights(embedding, layers, norm, self._tied_head(embedding))
         head = self._take(_HEAD, spec.vocab_size, spec.hidden_size)
         return DecoderWeights(embedding, layers, norm, head)
+
+    def _tied_head(self, embedding: Tensor) -> Tensor:
+        """The embedding; a small one on CPU is copied into the order that multiplies faster."""
+        if not self._is_cpu or embedding.nbytes > _MAX_COPIED_BYTES:
+            return embedding
+        return embedding.t().contiguous().t()
 
     def _layer(self, prefix: str) -> LayerWeights:
         spec, attention = self._spec, prefix + "self_attn."
