@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -96,6 +95,7 @@ class _Thinker:
             num_pages=MAX_TOKENS // PAGE_SIZE + 2,
             max_running=2,
             max_model_len=MAX_TOKENS,
+            prefix_cache=False,  # a preempted request is to be computed again, not found
         )
         self._engine = LLMEngine(config, model_tokens(model))
         generator = torch.Generator().manual_seed(1)
@@ -153,10 +153,10 @@ class _Thinker:
 
     def _preempt_and_resume(self) -> dict[str, float]:
         preempt_s, resume_s = [], []
-        scheduler = self._engine.scheduler
+        preempt = self._engine.scheduler.preempt
+        request_id = self._sequence.request.request_id
         for _ in range(_REPEATS):
-            # There is no command for it: the scheduler itself preempts when pages run out.
-            preempt_s.append(self._time_s(partial(scheduler._preempt, self._sequence)))
+            preempt_s.append(self._time_s(lambda: preempt(request_id, time.monotonic())))
             resume_s.append(self._time_s(self._think_one))
         return {"preempt_us": 1e6 * median(preempt_s), "resume_ms": 1e3 * median(resume_s)}
 

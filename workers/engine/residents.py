@@ -47,7 +47,7 @@ class Residents:
             if self.branches.drop_newest():
                 continue
             victim = self._choose_victim()
-            self._preempt(victim, now_s)
+            self.preempt(victim, now_s)
             if victim is sequence:
                 return False
         self.memory.grow(sequence, count)
@@ -64,7 +64,7 @@ class Residents:
         victims = [s for s in demoted if s.num_preemptions < self._max_preemptions]
         if victims:
             key = expected_remaining_tokens
-            self._preempt(max(victims, key=lambda s: (key(s), -s.num_computed)), now_s)
+            self.preempt(max(victims, key=lambda s: (key(s), -s.num_computed)), now_s)
 
     def retire(self, sequence: Sequence) -> None:
         """Take slot and pages back; its branches have nothing to be promoted to."""
@@ -115,7 +115,8 @@ class Residents:
             key=lambda s: (s.num_preemptions >= limit, not self.is_demoted(s), s.num_computed),
         )
 
-    def _preempt(self, sequence: Sequence, now_s: float) -> None:
+    def preempt(self, sequence: Sequence, now_s: float) -> None:
+        """Take slot and pages from a running sequence, which waits to be computed again."""
         self.num_preemptions += 1
         sequence.num_preemptions += 1
         self.retire(sequence)

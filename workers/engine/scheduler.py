@@ -109,6 +109,12 @@ class Scheduler:
         if (sequence := self.find(request_id)) is not None:
             sequence.thinking.close_soon()
 
+    def preempt(self, request_id: str, now_s: float) -> None:
+        """Take a running request's pages now; it is computed again. An unknown id is no error."""
+        sequence = self.find(request_id)
+        if sequence is not None and sequence.is_running:
+            self._residents.preempt(sequence, now_s)
+
     def promote(self, branch: Branch, stop: ThinkingStop, now_s: float) -> EngineOutput:
         """Make a live branch its parent's request; returns what the request gained."""
         request = branch.parent

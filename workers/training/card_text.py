@@ -131,9 +131,10 @@ Each problem is thought about once, at 10,000 tokens, and cut at every smaller b
   tiers" are answers that were forced at {tiers} thinking tokens, where the
   thinking had not ended.
 - False hits count lines that say "yes" and do not reach the target with the given numbers; passes
-  over an earlier hit are not counted again. "Gave up" is thinking that the model closed by itself
-  without any hit. Steps by position go by the thinking token at which their line starts; "of those
-  beyond 5000" are the early steps of the problems that were thought about for so long.
+  over an earlier hit are not counted again, nor are their steps: they copy. "Gave up" is thinking
+  that the model closed by itself without any hit. Steps by position go by the thinking token at
+  which their line starts; "of those beyond 5000" are the early steps of the problems that were
+  thought about for so long.
 - Overthinking is the share of thinking tokens after the first line that truly hits, over problems
   with such a line; "by problem" is the mean of each problem's share instead.
 - Markers in answers are kept out by the sampler of Ponder's engine, not by the weights."""

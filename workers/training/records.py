@@ -18,9 +18,10 @@ NO_STEPS = (NO_TRIALS,) * len(POSITION_EDGES)
 class ThinkingRecord:
     """One thinking, read line by line.
 
-    `steps` holds the right steps by position bucket, `claims` the true ones among the lines that
-    claim a hit (passes over an earlier hit left out), `lines` the readable ones among those that
-    are complete. `useful_tokens` end with the first line that truly hits; None without one.
+    `steps` holds the right steps by position bucket, passes over a hit left out, `claims` the true
+    ones among the lines that claim a hit (passes left out too), `lines` the readable ones among
+    those that are complete. `useful_tokens` end with the first line that truly hits; None without
+    one.
     """
 
     tokens: int

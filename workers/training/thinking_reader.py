@@ -58,11 +58,16 @@ class ThinkingReader:
 
 
 def _right_steps(lines: Sequence[Line]) -> tuple[Share, ...]:
-    """The right steps by the position at which their line starts."""
+    """The right steps by the position at which their line starts, passes left out.
+
+    A pass copies a line, right or wrong: a hundred passes are not a hundred times the evidence.
+    """
     steps = list(NO_STEPS)
     for line in lines:
+        if line.attempt is None or line.attempt.is_verification:
+            continue
         bucket = bisect_right(POSITION_EDGES, line.start) - 1
-        for step in line.attempt.steps if line.attempt else ():
+        for step in line.attempt.steps:
             steps[bucket] = steps[bucket].add(step_is_right(step))
     return tuple(steps)
 

