@@ -129,8 +129,9 @@ async def serve(server: RpcServer, ready: Awaitable[object] | None = None) -> No
     A signal cancels `ready`; when `ready` raises, the server stops and the exception goes on.
     """
     first, second = asyncio.Event(), asyncio.Event()
-    await server.start()
     with _on_stop_signals(first, second):
+        # From here on: who sees the server listen may send a signal at once.
+        await server.start()
         try:
             await _serve_until(first, server, ready)
         except BaseException:
