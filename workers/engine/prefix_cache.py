@@ -6,16 +6,15 @@ is a page that holds exactly these keys, whatever wrote them.
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 _ROOT = b""
 # Collisions cannot be made on purpose: one caller must not be served the keys of another's prompt.
 _DIGEST_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class PageKey:
+class PageKey(NamedTuple):
     """A full page: `digest` of all tokens up to its end, `tokens` (int32) those it holds."""
 
     digest: bytes

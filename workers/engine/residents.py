@@ -43,6 +43,8 @@ class Residents:
         if not sequence.is_running:
             return False
         count = self.memory.pages_to_grow(sequence, num_tokens)
+        if count == 0:
+            return True
         while self.memory.pool.num_free < count:
             if self.branches.drop_newest():
                 continue

@@ -119,6 +119,7 @@ class Scheduler:
         """Make a live branch its parent's request; returns what the request gained."""
         request = branch.parent
         self.branches.promote(branch, stop)
+        self.memory.publish(request)
         if request.thinking.phase is Phase.DONE:
             self._residents.retire(request)
         return request.take_output(now_s, self._geometry.bytes_per_page)
@@ -160,12 +161,18 @@ class Scheduler:
         self._slots.advance(plan.sampled_slots, result.tokens)
         for chunk in plan.chunks:
             sequence = chunk.sequence
-            self._book(sequence, chunk.num_tokens, token_s)
+            sequence.num_computed = chunk.end
+            sequence.engine_s += token_s * chunk.num_tokens
+            self._publish(sequence)
             self._slots.position[sequence.slot] = chunk.end
             if not chunk.samples:
                 self._slots.last_token[sequence.slot] = sequence.ids[chunk.end]
+        page_size = self._geometry.page_size
         for sequence in plan.decode:
-            self._book(sequence, 1, token_s)
+            sequence.num_computed += 1
+            sequence.engine_s += token_s
+            if sequence.num_computed % page_size == 0:
+                self._publish(sequence)
         return list(self._take_tokens(plan, result))
 
     def check(self) -> None:
@@ -214,9 +221,7 @@ class Scheduler:
 
     # Committing
 
-    def _book(self, sequence: Sequence, num_tokens: int, token_s: float) -> None:
-        sequence.num_computed += num_tokens
-        sequence.engine_s += token_s * num_tokens
+    def _publish(self, sequence: Sequence) -> None:
         if not isinstance(sequence, Branch):
             self.memory.publish(sequence)
 
@@ -225,7 +230,7 @@ class Scheduler:
             zip(plan.sampled, result.tokens.tolist(), result.logprobs.tolist(), strict=True)
         )
         # Branches first: a request that moves on drops its own, and their tokens must count.
-        for sequence, token, logprob in rows:
+        for sequence, token, logprob in rows if self.branches else ():
             if isinstance(sequence, Branch):
                 self._take_branch_token(sequence, token, logprob)
         for sequence, token, logprob in rows:

@@ -168,7 +168,6 @@ def test_pages_of_branches_are_not_found_until_they_are_the_request():
     assert bench.pool.find(key) is None
 
     bench.scheduler.promote(branch, branch.parent.thinking.stop, bench.now_s)
-    bench.step()
 
     assert bench.pool.find(key) is not None
 
