@@ -12,7 +12,7 @@ REFERENCE = Path(workers.__file__).parent / "reference"
 
 
 def test_a_short_soak_meets_every_event_and_leaks_nothing():
-    result = CliRunner().invoke(soak, ["--seconds", "1.5", "--pages", "100", "--json", "-"])
+    result = CliRunner().invoke(soak, ["--seconds", "1.5", "--pages", "80", "--json", "-"])
 
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)["figures"]
@@ -34,7 +34,8 @@ def test_a_leak_is_reported_and_fails_the_run(monkeypatch):
 def test_the_report_compares_both_ends():
     work = Soak(_engine(REFERENCE, 100), Random(1))
 
-    report = bench_report(work, [Tenth(100, 1.0), Tenth(500, 1.0), Tenth(99, 1.0)])
+    report = bench_report(work, [Tenth(100, 1.0, 0.5), Tenth(500, 1.0, 1.0), Tenth(99, 1.0, 1.0)])
 
     assert report.figures["last_over_first"] == pytest.approx(0.99)
     assert report.figures["seconds"] == 3.0
+    assert report.controls["last_over_first_by_cpu"] == pytest.approx(99 / 200)
