@@ -22,7 +22,7 @@ from workers.bench.decode_plan import Plan
 from workers.bench.decode_report import decode_report, decode_table
 from workers.bench.decode_run import DecodeRunner, Measurement
 
-TABLE_WIDTH = 110
+TABLE_WIDTH = 124
 
 
 @click.command()
