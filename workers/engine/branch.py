@@ -23,6 +23,7 @@ class Branch(Sequence):
 
     After `max_tokens` sampled tokens, or at the end of its answer, it rests and keeps its pages.
     `answer_ids`, `logprobs` and `thinking_ids` hold what it sampled; they are never handed over.
+    The two other lists have one entry per sampled token, that of the end included.
     """
 
     __slots__ = (
@@ -31,8 +32,9 @@ class Branch(Sequence):
         "end",
         "fork_tokens",
         "max_tokens",
-        "num_sampled",
         "parent",
+        "sampled_entropies",
+        "sampled_logprobs",
     )
 
     def __init__(self, parent: Sequence, suffix_ids: tuple[int, ...], max_tokens: int) -> None:
@@ -43,12 +45,17 @@ class Branch(Sequence):
         self.parent = parent
         self.max_tokens = max_tokens
         self.end: BranchEnd | None = None
-        self.num_sampled = 0
+        self.sampled_logprobs: list[float] = []  # in nats, as the next
+        self.sampled_entropies: list[float] = []
         self.fork_tokens = parent.thinking.thinking_tokens  # thinking tokens at the fork
         self.page_keys = list(parent.page_keys)
         self.num_published = parent.num_published
         self._fork_length = len(parent.ids)
         self._suffix_length = len(suffix_ids)
+
+    @property
+    def num_sampled(self) -> int:
+        return len(self.sampled_logprobs)
 
     @property
     def is_resting(self) -> bool:
@@ -61,10 +68,11 @@ class Branch(Sequence):
         fed = max(0, self.num_computed - self._fork_length)
         return min(fed, self._suffix_length) + self.num_sampled
 
-    def record(self, kind: TokenKind, token: int, logprob: float) -> None:
-        """Append a sampled token."""
-        self.num_sampled += 1
-        super().record(kind, token, logprob)
+    def record_sampled(self, kind: TokenKind, token: int, logprob: float, entropy: float) -> None:
+        """Append a sampled token, and how sure the model was of it."""
+        self.sampled_logprobs.append(logprob)
+        self.sampled_entropies.append(entropy)
+        self.record(kind, token, logprob)
 
     def take_over(self, stop: ThinkingStop) -> None:
         """Make the parent what this branch is. The parent has given up its pages and its slot.

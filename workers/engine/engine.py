@@ -161,7 +161,7 @@ class LLMEngine:
 
     def _run(self, plan: StepPlan, started_s: float) -> list[EngineOutput]:
         try:
-            tokens, logprobs = self.runner.run(plan)
+            sampled = self.runner.run(plan)
         except Exception as error:
             if is_out_of_memory(error):
                 return self._give_up_largest(plan, error)
@@ -174,7 +174,7 @@ class LLMEngine:
             return []
         self._num_faults = 0
         ended_s = self._clock()
-        result = StepResult(tokens, logprobs, ended_s, ended_s - started_s)
+        result = StepResult(*sampled, ended_s, ended_s - started_s)
         outputs = self.scheduler.commit(plan, result)
         for page in self.scheduler.memory.take_soiled_pages():
             self.runner.clear_page(page)

@@ -14,9 +14,8 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from workers.engine.plan import StepPlan
+from workers.engine.plan import SampledRows, StepPlan
 from workers.engine.row_mirror import Ints, RowMirror
 from workers.engine.row_runner import Flight, RowRunner
 from workers.engine.row_table import next_ban
@@ -63,22 +62,22 @@ class PipelinedRunner:
         self.stream = stream
         self._ahead: Ahead | None = None
 
-    def run(self, plan: StepPlan) -> tuple[Ints, NDArray[np.float32]]:
-        """Compute a step; the sampled tokens and log-probabilities, as `plan.sampled`."""
+    def run(self, plan: StepPlan) -> SampledRows:
+        """Compute a step."""
         try:
             return self._run(plan)
         except BaseException:
             self._forget_all()  # the step is tried again: rows may not be what the host thinks
             raise
 
-    def _run(self, plan: StepPlan) -> tuple[Ints, NDArray[np.float32]]:
+    def _run(self, plan: StepPlan) -> SampledRows:
         pieces = [*self._decode(plan), *self._prefill(plan)]
         self._ahead = None
         bans = self.slots.ban[plan.sampled_slots]
         launched = self._launch_ahead(plan)
-        tokens, logprobs = _collect(pieces, len(plan.sampled))
-        self._learn(plan, launched, tokens, bans)
-        return tokens, logprobs
+        sampled = _collect(pieces, len(plan.sampled))
+        self._learn(plan, launched, sampled.tokens, bans)
+        return sampled
 
     def copy_page(self, source: int, destination: int) -> None:
         """Copy one KV page, for the partial page of a fork."""
@@ -193,11 +192,12 @@ class PipelinedRunner:
         return bool((self.slots.top_p[slots] < 1).any())
 
 
-def _collect(pieces: Items[Piece], count: int) -> tuple[Ints, NDArray[np.float32]]:
+def _collect(pieces: Items[Piece], count: int) -> SampledRows:
     """Wait for the tokens of a step and put them in their places."""
-    tokens, logprobs = np.empty(count, np.int64), np.empty(count, np.float32)
+    sampled = SampledRows.empty(count)
     for piece in pieces:
-        flight_tokens, flight_logprobs = piece.flight.fetch()
-        tokens[piece.places] = flight_tokens[piece.rows]
-        logprobs[piece.places] = flight_logprobs[piece.rows]
-    return tokens, logprobs
+        arrived, places, rows = piece.flight.fetch(), piece.places, piece.rows
+        sampled.tokens[places] = arrived.tokens[rows]
+        sampled.logprobs[places] = arrived.logprobs[rows]
+        sampled.entropies[places] = arrived.entropies[rows]
+    return sampled

@@ -1,6 +1,7 @@
 """What one step computes, and what came of it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,20 @@ class StepPlan:
         return not self.decode and not self.chunks
 
 
+class SampledRows(NamedTuple):
+    """sampler.Sampled on the host, in the order of `StepPlan.sampled`; arrays are (rows,)."""
+
+    tokens: NDArray[np.int64]
+    logprobs: NDArray[np.float32]
+    entropies: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, count: int) -> "SampledRows":
+        """Places to write `count` rows to."""
+        logprobs, entropies = np.empty((2, count), np.float32)
+        return cls(np.empty(count, np.int64), logprobs, entropies)
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """The sampled tokens, in the order of `StepPlan.sampled`, and when the step ended.
@@ -68,5 +83,6 @@ class StepResult:
 
     tokens: NDArray[np.int64]
     logprobs: NDArray[np.float32]
+    entropies: NDArray[np.float32]
     ended_s: float
     duration_s: float

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from workers.engine.graphs import Capture, GraphRunner
 from workers.engine.models.row_decoder import RowDecoder
+from workers.engine.plan import SampledRows
 from workers.engine.row_mirror import Ints, Updates
 from workers.engine.row_table import UNUSED, RowBatch, RowTable
 from workers.engine.streams import Fence, HostRing, Stream
@@ -31,14 +31,15 @@ _NO_ROWS: Ints = np.empty(0, np.int64)
 class Flight:
     """Tokens on their way to the host."""
 
-    results: Tensor  # (2, rows) int32 on the host: tokens, then bits of log-probabilities
+    results: Tensor  # (3, rows) int32 on the host: the columns of Sampled, floats as bits
     arrived: Fence
 
-    def fetch(self) -> tuple[Ints, NDArray[np.float32]]:
-        """Wait; tokens and log-probabilities (rows,)."""
+    def fetch(self) -> SampledRows:
+        """Wait for them, and copy them out of the ring."""
         self.arrived.wait()
-        tokens, logprobs = self.results.numpy()
-        return tokens.astype(np.int64), logprobs.view(np.float32).copy()
+        results = self.results.numpy()
+        logprobs, entropies = results[1:].view(np.float32).copy()
+        return SampledRows(results[0].astype(np.int64), logprobs, entropies)
 
 
 class RowRunner:
@@ -54,9 +55,9 @@ class RowRunner:
         assert all(bucket <= self._max_rows for bucket in buckets), "a bucket without slots"
         device, size = table.words.device, self._max_rows + 2 * UPDATE_CAPACITY
         self._packet = torch.empty(size, dtype=torch.int32, device=device)
-        self._output = torch.empty((2, self._max_rows), dtype=torch.int32, device=device)
+        self._output = torch.empty((3, self._max_rows), dtype=torch.int32, device=device)
         self._packets = HostRing(stream, _RING_DEPTH, size)
-        self._results = HostRing(stream, _RING_DEPTH, 2, self._max_rows)
+        self._results = HostRing(stream, _RING_DEPTH, 3, self._max_rows)
         self.graphs = GraphRunner(self.step, buckets)
         self._unused_word = table.dummy_slot * table.word_stride + UNUSED
 
@@ -91,9 +92,11 @@ class RowRunner:
         self._emit(compute_logits(), RowBatch(self.table, self._packet[:rows]), nucleus)
 
     def _emit(self, logits: Tensor, batch: RowBatch, nucleus: bool) -> None:
-        tokens, logprobs = self._decoder.kernels.sample(logits, batch, nucleus=nucleus)
-        self._output[0, : len(tokens)] = tokens
-        self._output[1, : len(tokens)] = logprobs.view(torch.int32)
+        sampled = self._decoder.kernels.sample(logits, batch, nucleus=nucleus)
+        rows = len(sampled.tokens)
+        self._output[0, :rows] = sampled.tokens
+        self._output[1, :rows] = sampled.logprobs.view(torch.int32)
+        self._output[2, :rows] = sampled.entropies.view(torch.int32)
 
     def _launch(self, slots: Ints, updates: Updates, work: Callable[[], None]) -> Flight:
         indices, words = updates

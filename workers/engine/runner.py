@@ -16,7 +16,7 @@ from torch import Tensor
 from workers.engine.blocks import SCRATCH_PAGE
 from workers.engine.kv_cache import KeyView, PagedKvCache
 from workers.engine.models.decoder import Decoder, TokenBatch
-from workers.engine.plan import Chunk, StepPlan
+from workers.engine.plan import Chunk, SampledRows, StepPlan
 from workers.engine.sampler import Sampler, SamplingBatch
 from workers.engine.slots import SlotTable
 
@@ -62,13 +62,13 @@ class ModelRunner:
         self._device = device
 
     @torch.inference_mode()
-    def run(self, plan: StepPlan) -> tuple[Ints, NDArray[np.float32]]:
-        """Compute a step; the sampled tokens and log-probabilities, as `plan.sampled`."""
+    def run(self, plan: StepPlan) -> SampledRows:
+        """Compute a step."""
         logits = self.logits([self.prepare(*part) for part in self._pack(plan)])
         if not plan.sampled:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        tokens, logprobs = self.sampler.sample(logits, self._sampling(plan))
-        return tokens.cpu().numpy(), logprobs.cpu().numpy()
+            return SampledRows.empty(0)
+        sampled = self.sampler.sample(logits, self._sampling(plan))
+        return SampledRows(*(column.cpu().numpy() for column in sampled))
 
     @torch.inference_mode()
     def forward(self, rectangle: Rectangle) -> Tensor:

@@ -6,6 +6,7 @@ depends neither on the batch around it nor on preemption or resumption.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +35,18 @@ class SamplingBatch:
     nucleus: bool
 
 
+class Sampled(NamedTuple):
+    """What was drawn for each row, and how sure the model was of it.
+
+    Log-probability and entropy are of the model's own distribution: after bans, before temperature
+    and top-p. Neither is finite where the logits were not.
+    """
+
+    tokens: Tensor  # (rows,), whole numbers
+    logprobs: Tensor  # (rows,) float32, nats
+    entropies: Tensor  # (rows,) float32, nats, from 0 to log(vocabulary)
+
+
 class Sampler:
     """Bans, temperature, top-p and the draw."""
 
@@ -47,12 +60,8 @@ class Sampler:
         self.banned_ids = torch.tensor(padded, dtype=torch.int32, device=device)  # (sets, ids)
         self.close_id = -1 if tokens.think_close_id is None else tokens.think_close_id
 
-    def sample(self, logits: Tensor, batch: SamplingBatch) -> tuple[Tensor, Tensor]:
-        """Tokens and their log-probabilities from logits (rows, vocabulary), float32.
-
-        The log-probability is the model's own, after bans, before temperature and top-p.
-        `logits` is overwritten.
-        """
+    def sample(self, logits: Tensor, batch: SamplingBatch) -> Sampled:
+        """Draw from logits (rows, vocabulary), float32, which are overwritten."""
         self._apply_bans(logits, batch.ban)
         tokens = logits.argmax(-1)
         logprobs = logits.log_softmax(-1)
@@ -64,7 +73,8 @@ class Sampler:
                 probs = keep_nucleus(probs, batch.top_p)
             drawn = draw(probs, uniform(batch.seed, batch.position))
             tokens = torch.where(is_greedy, tokens, drawn)
-        return tokens, logprobs.gather(1, tokens[:, None])[:, 0]
+        chosen = logprobs.gather(1, tokens[:, None])[:, 0]
+        return Sampled(tokens, chosen, entropy(logprobs))
 
     def nucleus_floors(
         self, logits: Tensor, ban: Tensor, temperature: Tensor, top_p: Tensor
@@ -98,6 +108,12 @@ def draw(probs: Tensor, uniform: Tensor) -> Tensor:
     # The first entry that reaches a positive target has a positive probability.
     # Where the sum is not finite there is none, and the index is past the vocabulary.
     return torch.searchsorted(cumulative, target)[:, 0].clamp_(max=probs.shape[1] - 1)
+
+
+def entropy(logprobs: Tensor) -> Tensor:
+    """Entropy in nats, (rows,), of normalised log-probabilities (rows, vocabulary)."""
+    finite = logprobs.clamp(min=torch.finfo(logprobs.dtype).min)  # -inf times 0 is NaN
+    return finite.mul_(logprobs.exp()).sum(-1).neg_()
 
 
 def keep_nucleus(probs: Tensor, top_p: Tensor) -> Tensor:

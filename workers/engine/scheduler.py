@@ -226,14 +226,13 @@ class Scheduler:
             self.memory.publish(sequence)
 
     def _take_tokens(self, plan: StepPlan, result: StepResult) -> Iterator[EngineOutput]:
-        rows = list(
-            zip(plan.sampled, result.tokens.tolist(), result.logprobs.tolist(), strict=True)
-        )
+        columns = (result.tokens, result.logprobs, result.entropies)
+        rows = list(zip(plan.sampled, *(column.tolist() for column in columns), strict=True))
         # Branches first: a request that moves on drops its own, and their tokens must count.
-        for sequence, token, logprob in rows if self.branches else ():
+        for sequence, token, logprob, entropy in rows if self.branches else ():
             if isinstance(sequence, Branch):
-                self._take_branch_token(sequence, token, logprob)
-        for sequence, token, logprob in rows:
+                self._take_branch_token(sequence, token, logprob, entropy)
+        for sequence, token, logprob, _ in rows:
             if isinstance(sequence, Branch):
                 continue
             if sequence.first_token_s is None:
@@ -254,14 +253,16 @@ class Scheduler:
             return sequence.take_output(now_s, self._geometry.bytes_per_page)
         return None
 
-    def _take_branch_token(self, branch: Branch, token: int, logprob: float) -> None:
+    def _take_branch_token(
+        self, branch: Branch, token: int, logprob: float, entropy: float
+    ) -> None:
         if not math.isfinite(logprob):
             self.num_failures += 1
             self.memory.forget(branch)
             self.branches.drop(branch)
             return
         verdict = branch.thinking.observe(token)
-        branch.record(verdict.kind, token, logprob)
+        branch.record_sampled(verdict.kind, token, logprob, entropy)
         if verdict.turned and branch.thinking.phase is not Phase.DONE:
             self._feed(branch, verdict)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.engine import LLMEngine
-from workers.engine.plan import StepPlan
+from workers.engine.plan import SampledRows, StepPlan
 
 # Gets the number of the run, from 1 on, the plan and the log-probabilities, which it may spoil.
 Fail = Callable[[int, StepPlan, NDArray[np.float32]], None]
@@ -22,11 +22,11 @@ class Sabotage:
         self.num_runs = 0
         engine.runner = self  # type: ignore[assignment] # stands for it
 
-    def run(self, plan: StepPlan) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def run(self, plan: StepPlan) -> SampledRows:
         self.num_runs += 1
-        tokens, logprobs = self._runner.run(plan)
-        self._fail(self.num_runs, plan, logprobs)
-        return tokens, logprobs
+        sampled = self._runner.run(plan)
+        self._fail(self.num_runs, plan, sampled.logprobs)
+        return sampled
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runner, name)

@@ -126,6 +126,7 @@ class Bench:
         self,
         choose: Callable[[Sequence], int] = lambda sequence: SOME,
         logprob: Callable[[Sequence], float] = lambda sequence: -1.0,
+        entropy: Callable[[Sequence], float] = lambda sequence: 0.5,
     ) -> tuple[StepPlan, list[EngineOutput]]:
         """One step in which every sequence samples what `choose` says."""
         plan = self.scheduler.plan(self.now_s)
@@ -136,7 +137,8 @@ class Bench:
         self.now_s += 1.0
         tokens = np.array([allowed(s, choose(s)) for s in plan.sampled], np.int64)
         logprobs = np.array([logprob(s) for s in plan.sampled], np.float32)
-        result = StepResult(tokens, logprobs, self.now_s, 1.0)
+        entropies = np.array([entropy(s) for s in plan.sampled], np.float32)
+        result = StepResult(tokens, logprobs, entropies, self.now_s, 1.0)
         outputs = self.scheduler.commit(plan, result)
         self.scheduler.check()
         return plan, outputs

@@ -61,6 +61,21 @@ def test_a_branch_is_fed_its_suffix_and_rests_after_its_tokens(bench):
     assert branch not in plan_of_rest.sampled
 
 
+def test_a_branch_keeps_how_sure_the_model_was_of_each_token_its_end_included(bench):
+    branch = forked(bench, suffix=(), tokens=5)
+    for step, token in enumerate((SOME, CLOSE, 12, EOS), start=1):
+        bench.step(
+            lambda sequence, token=token: token if sequence is branch else SOME,
+            lambda _, step=step: -step,
+            lambda sequence, step=step: step / 2 if sequence is branch else 9.0,
+        )
+
+    assert branch.is_resting
+    assert branch.sampled_logprobs == [-1, -2, -3, -4]
+    assert branch.sampled_entropies == [0.5, 1.0, 1.5, 2.0]
+    assert branch.logprobs == [-3]
+
+
 def test_a_promoted_branch_is_the_request_and_its_answer_goes_on(bench):
     branch = forked(bench, tokens=2)
     for _ in range(2):

@@ -104,6 +104,24 @@ def test_a_branch_reads_its_suffix_as_the_model_does(models, make_engine, make_r
     assert len(branch.logprobs) == len(branch.answer_ids)
 
 
+def test_a_branch_knows_the_entropy_that_the_model_had(models, make_engine, make_request):
+    engine = make_engine("qwen3")
+    engine.add_request(make_request(5, thinking_budget=60, temperature=0.8))
+    steps(engine, 7)
+    text = [*engine.scheduler.running[0].ids, CLOSE]
+    branch = engine.fork("r5", (CLOSE,), 4)
+    steps(engine, 4)
+
+    with torch.no_grad():
+        logits = models("qwen3")[1](torch.tensor([text + branch.answer_ids])).logits[0].clone()
+    logits[:, [OPEN, CLOSE]] = float("-inf")
+    logits[len(text) - 1, EOS] = float("-inf")
+    own = torch.distributions.Categorical(logits=logits[len(text) - 1 : -1])
+    logprobs = own.log_prob(torch.tensor(branch.answer_ids)).tolist()
+    assert branch.sampled_entropies == pytest.approx(own.entropy().tolist(), abs=1e-4)
+    assert branch.sampled_logprobs == pytest.approx(logprobs, abs=1e-4)
+
+
 def test_what_branches_cost_is_the_requests_and_counted_apart(make_engine, make_request, run):
     plain = run(make_engine("qwen3"), make_request(5, thinking_budget=20))["r5"][3].usage
     engine = make_engine("qwen3")

@@ -98,6 +98,27 @@ def test_preemption_changes_no_token(
     assert pipelined.scheduler.num_preemptions > 0
 
 
+@MODES
+def test_a_branch_is_as_sure_as_on_the_plain_runner(
+    make_engine, make_pipelined, make_request, sampling
+):
+    def fork(engine):
+        engine.add_request(make_request(5, thinking_budget=60, **sampling))
+        for _ in range(7):
+            engine.step()
+        branch = engine.fork("r5", (CLOSE,), 6)
+        for _ in range(8):
+            engine.step()
+        return branch
+
+    plain, pipelined = fork(make_engine("qwen3")), fork(make_pipelined("qwen3"))
+
+    assert len(plain.sampled_entropies) == 6
+    assert pipelined.answer_ids == plain.answer_ids
+    assert pipelined.sampled_entropies == pytest.approx(plain.sampled_entropies, abs=1e-4)
+    assert pipelined.sampled_logprobs == pytest.approx(plain.sampled_logprobs, abs=1e-4)
+
+
 @pytest.mark.parametrize("chunk", [1, 3])
 def test_the_chunk_size_changes_no_token(make_pipelined, make_request, assert_same, chunk):
     requests = [make_request(i, **SAMPLED) for i in range(4)]

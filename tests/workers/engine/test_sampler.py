@@ -47,7 +47,7 @@ def test_tokens_follow_the_softmax(temperature, seed):
     logits = some_logits()
     logits[3] = float("-inf")  # the id that THINK bans
 
-    tokens, _ = sample(logits.expand(DRAWS, -1), temperature=temperature, seed=seed)
+    tokens = sample(logits.expand(DRAWS, -1), temperature=temperature, seed=seed).tokens
 
     assert_fits(tokens, torch.softmax(logits / temperature, -1))
 
@@ -55,7 +55,7 @@ def test_tokens_follow_the_softmax(temperature, seed):
 def test_top_p_keeps_the_smallest_set_that_holds_the_mass():
     logits = torch.log(torch.tensor([0.4, 0.3, 0.0, 0.0, 0.0, 0.2, 0.1]))
 
-    tokens, _ = sample(logits.expand(DRAWS, -1), top_p=0.75)
+    tokens = sample(logits.expand(DRAWS, -1), top_p=0.75).tokens
 
     assert_fits(tokens, torch.tensor([4 / 9, 3 / 9, 0, 0, 0, 2 / 9, 0]))
 
@@ -69,7 +69,7 @@ def test_the_nucleus_never_loses_the_most_likely_token():
 def test_greedy_takes_the_most_likely_token_and_its_log_probability():
     logits = some_logits()
 
-    tokens, logprobs = sample(logits[None], temperature=0.0, ban=BanSet.ANSWER)
+    tokens, logprobs, _ = sample(logits[None], temperature=0.0, ban=BanSet.ANSWER)
 
     allowed = logits.clone()
     allowed[[3, 4]] = float("-inf")
@@ -77,11 +77,46 @@ def test_greedy_takes_the_most_likely_token_and_its_log_probability():
     assert logprobs.item() == pytest.approx(allowed.log_softmax(-1).max().item())
 
 
+@pytest.mark.parametrize("ban", list(BanSet))
+@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"temperature": 2.0, "top_p": 0.5}])
+def test_the_entropy_is_of_the_models_own_distribution_after_bans(ban, settings):
+    logits = torch.randn(30, 50, generator=torch.Generator().manual_seed(2)) * 4
+    logits[:, 7] = float("-inf")  # the model's own, not a ban
+
+    entropies = sample(logits, ban=ban, **settings).entropies
+
+    allowed = logits.clone()
+    allowed[:, list(TOKENS.banned_ids(ban))] = float("-inf")
+    expected = torch.distributions.Categorical(logits=allowed).entropy()
+    assert torch.allclose(entropies, expected, atol=1e-5)
+
+
+def test_the_entropy_goes_from_nothing_to_that_of_the_whole_vocabulary():
+    logits = torch.zeros(2, 12)
+    logits[0, [index for index in range(12) if index != 6]] = float("-inf")
+
+    certain, open_to_all = sample(logits).entropies.tolist()
+
+    assert certain == 0
+    assert open_to_all == pytest.approx(np.log(11))  # one id is banned
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_show_in_log_probability_and_entropy(value):
+    logits = torch.zeros(2, 12)
+    logits[1, 6] = value
+
+    _, logprobs, entropies = sample(logits)
+
+    assert logprobs.isfinite().tolist() == [True, False]
+    assert entropies.isfinite().tolist() == [True, False]
+
+
 @pytest.mark.parametrize("temperature", [1e-3, 1e-6, 1e-38])
 def test_a_tiny_temperature_is_as_good_as_greedy(temperature):
     logits = torch.randn(20, 12, generator=torch.Generator().manual_seed(5)) * 3
 
-    cold, _ = sample(logits, temperature=temperature)
+    cold = sample(logits, temperature=temperature).tokens
 
     assert torch.equal(cold, sample(logits, temperature=0.0)[0])
 
@@ -92,14 +127,14 @@ def test_a_banned_id_is_never_chosen(ban, temperature):
     logits = torch.zeros(500, 6)
     logits[:, [2, 3, 4]] = 30.0
 
-    tokens, _ = sample(logits, temperature=temperature, ban=ban)
+    tokens = sample(logits, temperature=temperature, ban=ban).tokens
 
     assert not set(tokens.tolist()) & TOKENS.banned_ids(ban)
 
 
 def test_a_row_does_not_depend_on_its_batch():
     logits = torch.randn(8, 50, generator=torch.Generator().manual_seed(1))
-    together, _ = sample(logits)
+    together = sample(logits).tokens
     batch = SamplingBatch(
         temperature=torch.ones(1),
         top_p=torch.ones(1),
@@ -110,7 +145,7 @@ def test_a_row_does_not_depend_on_its_batch():
         nucleus=False,
     )
 
-    alone, _ = Sampler(TOKENS, torch.device("cpu")).sample(logits[5:6].clone(), batch)
+    alone = Sampler(TOKENS, torch.device("cpu")).sample(logits[5:6].clone(), batch).tokens
 
     assert alone[0] == together[5]
 

@@ -14,7 +14,7 @@ from workers.engine.kernels.skinny_linear import MAX_ROWS, skinny_linear
 from workers.engine.models.rope import RotaryTable
 from workers.engine.models.spec import ModelSpec
 from workers.engine.row_table import BAN, TEMPERATURE, TOP_P, RowBatch
-from workers.engine.sampler import Sampler
+from workers.engine.sampler import Sampled, Sampler
 
 
 class FusedKernels:
@@ -74,7 +74,7 @@ class FusedKernels:
         """See DecodeKernels."""
         return self._attention(query, cache, batch, window)
 
-    def sample(self, logits: Tensor, batch: RowBatch, *, nucleus: bool) -> tuple[Tensor, Tensor]:
+    def sample(self, logits: Tensor, batch: RowBatch, *, nucleus: bool) -> Sampled:
         """See DecodeKernels. The nucleus is found by torch's sort, the rest in two kernels."""
         floors = None
         if nucleus:

@@ -6,6 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from workers.engine.row_table import RowBatch
+from workers.engine.sampler import Sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class DecodeKernels(Protocol):
         """Attention of `query` (rows, heads, head_dim) over the rows' keys; zeros without any."""
         ...
 
-    def sample(self, logits: Tensor, batch: RowBatch, *, nucleus: bool) -> tuple[Tensor, Tensor]:
-        """Choose tokens (rows,) int32 and their log-probabilities, and advance the rows.
+    def sample(self, logits: Tensor, batch: RowBatch, *, nucleus: bool) -> Sampled:
+        """Choose tokens, int32, and advance the rows.
 
         The rule is that of sampler.py. Without `nucleus` every top_p is taken as 1.
         """

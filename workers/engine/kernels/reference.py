@@ -12,7 +12,7 @@ from workers.engine.kernels.interface import LayerCache
 from workers.engine.models.rope import RotaryTable
 from workers.engine.models.spec import ModelSpec
 from workers.engine.row_table import BAN, NUM_TOKENS, TEMPERATURE, TOP_P, RowBatch
-from workers.engine.sampler import Sampler, SamplingBatch
+from workers.engine.sampler import Sampled, Sampler, SamplingBatch
 
 
 class TorchKernels:
@@ -63,7 +63,7 @@ class TorchKernels:
         """See DecodeKernels."""
         return paged_attention(query, cache, batch, window)
 
-    def sample(self, logits: Tensor, batch: RowBatch, *, nucleus: bool) -> tuple[Tensor, Tensor]:
+    def sample(self, logits: Tensor, batch: RowBatch, *, nucleus: bool) -> Sampled:
         """See DecodeKernels."""
         parameters = SamplingBatch(
             temperature=batch.float_word(TEMPERATURE),
@@ -74,9 +74,9 @@ class TorchKernels:
             greedy=False,
             nucleus=nucleus,
         )
-        tokens, logprobs = self._sampler.sample(logits.float(), parameters)
-        batch.advance(tokens, self._sampler.close_id)
-        return tokens.to(torch.int32), logprobs
+        sampled = self._sampler.sample(logits.float(), parameters)
+        batch.advance(sampled.tokens, self._sampler.close_id)
+        return sampled._replace(tokens=sampled.tokens.to(torch.int32))
 
     def _norm(self, hidden: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(hidden, weight.shape, weight, self._spec.norm_eps)

@@ -1,8 +1,8 @@
 """The draw of sampler.py in two kernels, which also advance the rows.
 
-The first leaves per block of the vocabulary its largest logit and two sums of exponentials, at
-temperature 1 and at the row's; the second finds the block in which the cumulative distribution
-reaches the row's uniform number, and in it the token.
+The first leaves per block of the vocabulary its largest logit, two sums of exponentials, at
+temperature 1 and at the row's, and the sum that the entropy needs; the second finds the block in
+which the cumulative distribution reaches the row's uniform number, and in it the token.
 """
 
 import torch
@@ -19,7 +19,7 @@ from workers.engine.row_table import (
     TEMPERATURE,
     RowBatch,
 )
-from workers.engine.sampler import GREEDY_BELOW
+from workers.engine.sampler import GREEDY_BELOW, Sampled
 
 _BLOCK = 2048
 _BAN, _LAST_TOKEN = tl.constexpr(BAN), tl.constexpr(LAST_TOKEN)
@@ -68,11 +68,12 @@ def _heat(logits, peak, floor, temperature):
 
 @triton.jit
 def block_kernel(
-    logits, words, slots, floors, banned, peaks, best, sums, heated, word_stride, num_blocks,
+    logits, words, slots, floors, banned, peaks, best, sums, heated, weighted,
+    word_stride, num_blocks,
     VOCABULARY: tl.constexpr, NUM_BANNED: tl.constexpr, FLOORED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The statistics of one block of one row."""
+    """The statistics of one block of one row; `weighted` sums exp(x) * x, x below the peak."""
     row, block = tl.program_id(0), tl.program_id(1)
     word = words + tl.load(slots + row).to(tl.int64) * word_stride
     ids = block * BLOCK + tl.arange(0, BLOCK)
@@ -85,14 +86,17 @@ def block_kernel(
     at = row * num_blocks + block
     tl.store(peaks + at, peak)
     tl.store(best + at, block * BLOCK + tl.argmax(found, 0))
-    tl.store(sums + at, tl.sum(tl.exp(found - anchor), 0))
+    scale = tl.exp(found - anchor)
+    tl.store(sums + at, tl.sum(scale, 0))
+    drop = tl.where(found > float("-inf"), found - anchor, 0.0)  # 0 times -inf is NaN
+    tl.store(weighted + at, tl.sum(scale * drop, 0))
     tl.store(heated + at, tl.sum(_heat(found, anchor, floor, temperature), 0))
 
 
 @triton.jit
 def draw_kernel(
-    logits, words, slots, floors, banned, peaks, best, sums, heated, tokens, logprobs,
-    word_stride, num_blocks, dummy_slot, close_id,
+    logits, words, slots, floors, banned, peaks, best, sums, heated, weighted,
+    tokens, logprobs, entropies, word_stride, num_blocks, dummy_slot, close_id,
     VOCABULARY: tl.constexpr, NUM_BANNED: tl.constexpr, FLOORED: tl.constexpr,
     BLOCK: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
@@ -105,7 +109,12 @@ def draw_kernel(
     at = row * num_blocks + blocks
     block_peaks = tl.load(peaks + at, mask=is_block, other=float("-inf"))
     peak = tl.max(block_peaks, 0)
-    total = tl.sum(tl.load(sums + at, mask=is_block, other=0.0) * tl.exp(block_peaks - peak), 0)
+    block_sums = tl.load(sums + at, mask=is_block, other=0.0)
+    scale = tl.exp(block_peaks - peak)
+    total = tl.sum(block_sums * scale, 0)
+    drop = tl.where(block_peaks > float("-inf"), block_peaks - peak, 0.0)
+    block_weighted = tl.load(weighted + at, mask=is_block, other=0.0) + block_sums * drop
+    entropy = tl.log(total) - tl.sum(block_weighted * scale, 0) / total
     token = tl.load(best + row * num_blocks + tl.argmax(block_peaks, 0)).to(tl.int32)
 
     temperature = tl.load(word + _TEMPERATURE).to(tl.float32, bitcast=True)
@@ -131,6 +140,7 @@ def draw_kernel(
     chosen = tl.load(logits + row.to(tl.int64) * VOCABULARY + token).to(tl.float32)
     tl.store(tokens + row, token)
     tl.store(logprobs + row, chosen - peak - tl.log(total))
+    tl.store(entropies + row, entropy)
     # Every thread has read the row by now; one of them changes it.
     tl.debug_barrier()
     if slot != dummy_slot:
@@ -142,17 +152,18 @@ def draw_kernel(
 
 def sample(
     logits: Tensor, batch: RowBatch, banned: Tensor, floors: Tensor | None, close_id: int
-) -> tuple[Tensor, Tensor]:
+) -> Sampled:
     """See DecodeKernels.sample; no token is drawn whose logit is below its row's floor.
 
     `logits` (rows, vocabulary), contiguous; `banned` (sets, ids) int32, padded with -1.
     """
     rows, vocabulary = logits.shape
     table, num_blocks = batch.table, triton.cdiv(vocabulary, _BLOCK)
-    peaks, sums, heated = logits.new_empty((3, rows, num_blocks), dtype=torch.float32).unbind()
+    statistics = logits.new_empty((4, rows, num_blocks), dtype=torch.float32)
+    peaks, sums, heated, weighted = statistics.unbind()
     best = logits.new_empty((rows, num_blocks), dtype=torch.int32)
     tokens = logits.new_empty(rows, dtype=torch.int32)
-    logprobs = logits.new_empty(rows, dtype=torch.float32)
+    logprobs, entropies = logits.new_empty((2, rows), dtype=torch.float32).unbind()
     common = (logits, table.words, batch.slots, logits if floors is None else floors, banned)
     shape = {
         "VOCABULARY": vocabulary,
@@ -161,11 +172,12 @@ def sample(
         "BLOCK": _BLOCK,
     }
     block_kernel[(rows, num_blocks)](
-        *common, peaks, best, sums, heated, table.word_stride, num_blocks, **shape, num_warps=4
-    )
+        *common, peaks, best, sums, heated, weighted,
+        table.word_stride, num_blocks, **shape, num_warps=4,
+    )  # fmt: skip
     draw_kernel[(rows,)](
-        *common, peaks, best, sums, heated, tokens, logprobs,
+        *common, peaks, best, sums, heated, weighted, tokens, logprobs, entropies,
         table.word_stride, num_blocks, table.dummy_slot, close_id,
         **shape, BLOCKS=triton.next_power_of_2(num_blocks), num_warps=8,
     )  # fmt: skip
-    return tokens, logprobs
+    return Sampled(tokens, logprobs, entropies)

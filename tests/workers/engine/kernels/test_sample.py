@@ -71,7 +71,7 @@ def test_tokens_and_next_rows_equal_those_of_torch(
     floors = sampler.nucleus_floors(
         logits, batch.word(BAN), batch.float_word(TEMPERATURE), batch.float_word(TOP_P)
     )
-    tokens, logprobs = poisoned(
+    tokens, logprobs, entropies = poisoned(
         sample.sample,
         logits,
         batch,
@@ -80,8 +80,9 @@ def test_tokens_and_next_rows_equal_those_of_torch(
         sampler.close_id,
     )
 
-    assert torch.equal(tokens, expected[0])
-    assert torch.allclose(logprobs, expected[1], atol=1e-5)
+    assert torch.equal(tokens, expected.tokens)
+    assert torch.allclose(logprobs, expected.logprobs, atol=1e-5)
+    assert torch.allclose(entropies, expected.entropies, atol=1e-5)
     assert torch.equal(batch.table.words[:ROWS], other.table.words[:ROWS])
     assert batch.table.num_tokens[batch.table.dummy_slot] == 0
 
@@ -94,7 +95,9 @@ def test_a_row_advances_by_one_token_and_leaves_thinking_with_its_marker(random,
     logits[0, 4] = 0.0  # </think>
     logits[1:, 6] = 0.0
 
-    tokens, _ = poisoned(sample.sample, logits, batch, Sampler(TOKENS, device).banned_ids, None, 4)
+    tokens = poisoned(
+        sample.sample, logits, batch, Sampler(TOKENS, device).banned_ids, None, 4
+    ).tokens
 
     assert tokens.tolist() == [4, 6, 6, 6]
     assert table.words[:, NUM_TOKENS].tolist() == [1, 1, 1, 0]
@@ -107,23 +110,42 @@ def test_the_only_possible_token_is_drawn_wherever_it_is(batch, device, edge):
     logits = torch.full((ROWS + 1, 5000), float("-inf"), device=device)
     logits[:, edge if edge not in (2, 3, 4) else 5] = 1.0
 
-    tokens, logprobs = poisoned(
+    tokens, logprobs, entropies = poisoned(
         sample.sample, logits, batch, Sampler(TOKENS, device).banned_ids, None, 4
     )
 
     assert set(tokens.tolist()) == {edge}
     assert logprobs.abs().max() < 1e-6
+    assert entropies.abs().max() < 1e-6
 
 
-def test_nan_logits_show_in_the_log_probability(batch, device):
+def test_the_entropy_joins_blocks_of_any_height(batch, device):
+    """Blocks without a possible token, far below the others, and level with them."""
+    logits = torch.full((ROWS + 1, 7000), float("-inf"), device=device)
+    logits[:, 2048] = 0.0
+    logits[1, 5000:5004] = 0.0
+    logits[2, 0] = 90.0
+    logits[3, [0, 6999]] = -700.0
+    logits[4] = 0.0
+    sampler = Sampler(TOKENS, device)
+    unused: Any = None
+    expected = TorchKernels(unused, unused, sampler).sample(logits, copy_of(batch), nucleus=False)
+
+    entropies = poisoned(sample.sample, logits, batch, sampler.banned_ids, None, 4).entropies
+
+    assert torch.allclose(entropies, expected.entropies, atol=1e-5)
+
+
+def test_nan_logits_show_in_log_probability_and_entropy(batch, device):
     logits = torch.zeros((ROWS + 1, 100), device=device)
     logits[5, 50] = float("nan")
 
-    _, logprobs = poisoned(
+    _, logprobs, entropies = poisoned(
         sample.sample, logits, batch, Sampler(TOKENS, device).banned_ids, None, 4
     )
 
     assert logprobs.isnan().nonzero().flatten().tolist() == [5]
+    assert entropies.isnan().nonzero().flatten().tolist() == [5]
 
 
 def test_the_words_hold_seed_and_position(batch):
