@@ -10,6 +10,7 @@ _STOPS = {
     engine.ThinkingStop.CONFIDENT: budget_pb2.THINKING_STOP_CONFIDENT,
     engine.ThinkingStop.CONVERGED: budget_pb2.THINKING_STOP_CONVERGED,
     engine.ThinkingStop.EXHAUSTED: budget_pb2.THINKING_STOP_EXHAUSTED,
+    engine.ThinkingStop.GAVE_UP: budget_pb2.THINKING_STOP_GAVE_UP,
     engine.ThinkingStop.CANCELLED: budget_pb2.THINKING_STOP_CANCELLED,
 }
 _REASONS = {

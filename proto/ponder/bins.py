@@ -10,10 +10,12 @@ NUM_NEED_BINS, "beyond", holds the needs above the last edge and has no hazard. 
                      the whole bin: upper edge <= horizon;
   event in bin k     when it is at risk there and its need lies there.
 
-The horizon is the budget when the request stopped by itself, and the tokens spent when it was cut,
-because then the need is only known to be greater. A bin that the budget covers in part is dropped
-for those who stopped in it exactly as for those who were cut in it: counting only the former would
-make the hazard of that bin 1. Budgets that are edges, as those of the tiers, drop nothing.
+The horizon is the budget when the request stopped by itself or its budget ended, and the tokens
+spent when it was cut before, because then the need is only known to be greater. A budget ends where
+a step of the thinking does, at most `cut_grace_tokens` early. A bin that the budget covers in part
+is dropped for those who stopped in it exactly as for those who were cut in it: counting only the
+former would make the hazard of that bin 1. Budgets that are edges, as those of the tiers, drop
+nothing.
 
 Source: continuation-ratio likelihood for right-censored discrete times, D. R. Cox (1972),
 "Regression Models and Life-Tables", J. R. Stat. Soc. B 34(2).
@@ -29,6 +31,8 @@ from ponder.v1.budget_pb2 import ThinkingStop
 NEED_BIN_EDGES: Final = (16, 50, 120, 250, 500, 1000, 2000, 4000, 10000)
 NUM_NEED_BINS: Final = len(NEED_BIN_EDGES)
 
+_MAX_CUT_GRACE_TOKENS: Final = 32
+
 _SELF_STOPS: Final = frozenset(
     {
         budget_pb2.THINKING_STOP_FINISHED,
@@ -36,6 +40,14 @@ _SELF_STOPS: Final = frozenset(
         budget_pb2.THINKING_STOP_CONVERGED,
     }
 )
+
+
+def cut_grace_tokens(budget_tokens: int) -> int:
+    """How early a budget may end so that the last step of the thinking is whole.
+
+    A tenth of the budget, at most 32 tokens, about one line of thinking.
+    """
+    return min(_MAX_CUT_GRACE_TOKENS, budget_tokens // 10)
 
 
 def stopped_by_itself(stop: ThinkingStop.ValueType) -> bool:
@@ -66,8 +78,15 @@ def event_bin(thinking_tokens: int, budget_tokens: int, stop: ThinkingStop.Value
 def num_at_risk_bins(thinking_tokens: int, budget_tokens: int, stop: ThinkingStop.ValueType) -> int:
     """In how many bins, counted from the first, the request was at risk."""
     if not stopped_by_itself(stop):
-        return num_bins_within(thinking_tokens)
+        return num_bins_within(_horizon(thinking_tokens, budget_tokens, stop))
     return min(bin_of_need(thinking_tokens) + 1, num_bins_within(budget_tokens))
+
+
+def _horizon(thinking_tokens: int, budget_tokens: int, stop: ThinkingStop.ValueType) -> int:
+    """Tokens that a request which was cut was allowed to spend."""
+    is_exhausted = stop == budget_pb2.THINKING_STOP_EXHAUSTED
+    least = budget_tokens - cut_grace_tokens(budget_tokens)
+    return budget_tokens if is_exhausted and thinking_tokens >= least else thinking_tokens
 
 
 def need_vectors(

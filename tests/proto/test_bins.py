@@ -16,7 +16,11 @@ SELF_STOPS = (
     budget_pb2.THINKING_STOP_CONFIDENT,
     budget_pb2.THINKING_STOP_CONVERGED,
 )
-CUTS = (budget_pb2.THINKING_STOP_EXHAUSTED, budget_pb2.THINKING_STOP_CANCELLED)
+CUTS = (
+    budget_pb2.THINKING_STOP_EXHAUSTED,
+    budget_pb2.THINKING_STOP_CANCELLED,
+    budget_pb2.THINKING_STOP_GAVE_UP,
+)
 FINISHED, EXHAUSTED = SELF_STOPS[0], CUTS[0]
 
 
@@ -89,3 +93,18 @@ def test_hazards_estimated_under_any_budget_are_the_true_ones(budget: int):
             continue
         assert num_events == sum(bins.bin_of_need(need) == k for need in needs)
         assert num_at_risk == sum(bins.bin_of_need(need) >= k for need in needs)
+
+
+@pytest.mark.parametrize("budget", [50, 500, 2000, 10_000])
+def test_a_budget_that_ends_with_a_step_counts_as_spent(budget: int):
+    spent = budget - bins.cut_grace_tokens(budget)
+
+    assert bins.need_vectors(spent, budget, EXHAUSTED) == bins.need_vectors(
+        budget, budget, EXHAUSTED
+    )
+
+
+def test_a_deadline_that_cuts_long_before_the_budget_says_nothing_of_later_bins():
+    _, at_risk = bins.need_vectors(300, 10_000, EXHAUSTED)
+
+    assert sum(at_risk) == bins.num_bins_within(300)

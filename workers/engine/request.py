@@ -13,6 +13,7 @@ class ThinkingStop(StrEnum):
     CONFIDENT = "confident"  # a branch answered surely enough and became the request
     CONVERGED = "converged"  # it repeated itself
     EXHAUSTED = "exhausted"  # the budget cut it
+    GAVE_UP = "gave_up"  # it got nowhere
     CANCELLED = "cancelled"  # the request was aborted, or failed, while it thought
 
 
@@ -31,9 +32,10 @@ class EngineRequest:
     """One request: think within a budget, then answer.
 
     `thinking_prefix_ids` are thinking tokens of an earlier segment; they count towards the
-    budget. When `prompt_opens_thinking` is false the engine feeds `<think>` itself, unless the
-    budget is 0. `temperature` 0 is greedy. The tokens depend on the request alone, never on
-    what else runs.
+    budget. A thinking that is answered when its budget ends is cut where a step ends, if one
+    does within the last `cut_grace_tokens`. When `prompt_opens_thinking` is false the engine
+    feeds `<think>` itself, unless the budget is 0. `temperature` 0 is greedy. The tokens depend
+    on the request alone, never on what else runs.
 
     `expected_thinking_tokens`, a prediction of the whole thinking, only orders the queue: a wrong
     one changes when a request runs, never what it says.
@@ -43,6 +45,7 @@ class EngineRequest:
     prompt_ids: Sequence[int]
     thinking_prefix_ids: Sequence[int] = ()
     thinking_budget: int
+    cut_grace_tokens: int = 0
     max_answer_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0

@@ -80,6 +80,8 @@ class _ThinkingStopEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Thinking
     """The budget was spent, or the deadline left no time for more."""
     THINKING_STOP_CANCELLED: _ThinkingStop.ValueType  # 5
     """The caller went away."""
+    THINKING_STOP_GAVE_UP: _ThinkingStop.ValueType  # 6
+    """The thinking got nowhere, and the deployment lets it be given up then."""
 
 class ThinkingStop(_ThinkingStop, metaclass=_ThinkingStopEnumTypeWrapper):
     """Why the thinking ended."""
@@ -95,6 +97,8 @@ THINKING_STOP_EXHAUSTED: ThinkingStop.ValueType  # 4
 """The budget was spent, or the deadline left no time for more."""
 THINKING_STOP_CANCELLED: ThinkingStop.ValueType  # 5
 """The caller went away."""
+THINKING_STOP_GAVE_UP: ThinkingStop.ValueType  # 6
+"""The thinking got nowhere, and the deployment lets it be given up then."""
 Global___ThinkingStop: _TypeAlias = ThinkingStop  # noqa: Y015
 
 class _FinishReason:
