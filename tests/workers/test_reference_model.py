@@ -13,8 +13,9 @@ import torch
 from transformers import GenerationConfig, Qwen3ForCausalLM
 
 from workers.engine import EngineRequest, FinishReason, ThinkingStop
+from workers.rollouts import Rollout
 from workers.training.questions import QuestionSource
-from workers.training.rollouts import Rollout, RolloutRunner
+from workers.training.rollouts import RolloutRunner
 from workers.training.vocabulary import END_THINK, EOS
 
 MODEL_DIR = Path(str(importlib.resources.files("workers"))) / "reference"

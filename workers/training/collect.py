@@ -17,8 +17,9 @@ from random import Random
 from tqdm import tqdm
 
 from workers.engine import EngineRequest
+from workers.rollouts import Rollout
 from workers.training.questions import Question, QuestionSource
-from workers.training.rollouts import Rollout, RolloutRunner
+from workers.training.rollouts import RolloutRunner
 
 
 class Collector:

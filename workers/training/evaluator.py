@@ -14,6 +14,7 @@ from random import Random
 from tqdm import tqdm
 
 from workers.engine import ThinkingStop
+from workers.rollouts import Rollout
 from workers.training import countdown
 from workers.training.oracle import Oracle
 from workers.training.questions import (
@@ -23,7 +24,7 @@ from workers.training.questions import (
     countdown_question,
 )
 from workers.training.records import ForcedAnswer, ProblemRecord, ThinkingRecord
-from workers.training.rollouts import Rollout, RolloutRunner
+from workers.training.rollouts import RolloutRunner
 from workers.training.thinking_reader import ThinkingReader
 from workers.training.vocabulary import END_THINK, THINK
 

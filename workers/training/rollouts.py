@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from workers.engine import (
-    EngineConfig,
-    EngineOutput,
-    EngineRequest,
-    Finished,
-    LLMEngine,
-    SpecialTokens,
-)
+from workers.engine import EngineConfig, EngineRequest, LLMEngine, SpecialTokens
+from workers.rollouts import Rollout, run_requests
 from workers.sampling_defaults import SamplingDefaults
 from workers.training.vocabulary import BOS, END_THINK, EOS, THINK
 
 MAX_ANSWER_TOKENS = 48
 """Longer than any right answer; a rollout that reaches it is not well formed."""
-
-
-@dataclass(slots=True)
-class Rollout:
-    """Everything one request produced."""
-
-    request_id: str
-    thinking_ids: list[int] = field(default_factory=list)
-    answer_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finished: Finished | None = None
-
-    def extend(self, output: EngineOutput) -> None:
-        """Append what one step produced."""
-        self.thinking_ids += output.thinking_ids
-        self.answer_ids += output.answer_ids
-        self.logprobs += output.logprobs
-        self.finished = output.finished
 
 
 class RolloutRunner:
@@ -77,18 +51,7 @@ class RolloutRunner:
 
     def run(self, requests: Iterable[EngineRequest]) -> Iterator[Rollout]:
         """Yield each rollout when it is done, keeping the batch full until the end."""
-        pending = iter(requests)
-        running: dict[str, Rollout] = {}
-        while True:
-            for request in islice(pending, self._batch - len(running)):
-                self._engine.add_request(request)
-                running[request.request_id] = Rollout(request.request_id)
-            if not running:
-                return
-            for output in self._engine.step():
-                running[output.request_id].extend(output)
-                if output.finished is not None:
-                    yield running.pop(output.request_id)
+        return run_requests(self._engine, requests, self._batch)
 
     def text(self, ids: Iterable[int]) -> str:
         """Decode ids, special tokens included."""
