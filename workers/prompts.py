@@ -1,5 +1,6 @@
 """From a request on the wire to the engine's, through the model's tokenizer."""
 
+from ponder import bins
 from ponder.v1 import worker_pb2
 from workers.engine import EngineRequest
 from workers.expectation import expected_need
@@ -25,6 +26,7 @@ class Prompts:
             prompt_ids=prompt_ids,
             thinking_prefix_ids=tuple(request.thinking_prefix_ids),
             thinking_budget=request.thinking_budget,
+            cut_grace_tokens=bins.cut_grace_tokens(request.thinking_budget),
             max_answer_tokens=request.max_answer_tokens,
             temperature=sampling.temperature if has_temperature else defaults.temperature,
             top_p=sampling.top_p if has_top_p else defaults.top_p,

@@ -11,6 +11,7 @@ from workers.chat_template import ChatTemplate, Message
 from workers.engine import CheckpointError, InvalidRequest, SpecialTokens
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+TOOL_CALL = "<tool_call>"
 REPLACEMENT = "\ufffd"  # what decoders write for the bytes of a broken character
 
 
@@ -37,14 +38,33 @@ class Tokenizer:
         """Whether <think> and </think> are tokens of this model."""
         return self.think_open_id is not None and self.think_close_id is not None
 
-    def special_tokens(self, wrap_up: str = "") -> SpecialTokens:
-        """What the engine needs; `wrap_up` is said before a forced </think>."""
+    def special_tokens(self, wrap_up: str = "", separators: Sequence[str] = ()) -> SpecialTokens:
+        """What the engine needs.
+
+        `wrap_up` is said before a forced </think>; a token with one of `separators` in its text
+        ends a step of the thinking.
+        """
         return SpecialTokens(
             eos_ids=self.eos_ids,
             think_open_id=self.think_open_id if self.can_think else None,
             think_close_id=self.think_close_id if self.can_think else None,
-            wrap_up_ids=tuple(self._encode(wrap_up)),
+            wrap_up_ids=self.encode_text(wrap_up),
+            step_end_ids=self.step_end_ids(separators),
+            tool_call_id=self._id_of(TOOL_CALL),
         )
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """Ids of text of our own, special tokens included."""
+        return tuple(self._encode(text))
+
+    def step_end_ids(self, separators: Sequence[str]) -> frozenset[int]:
+        """Tokens that end a step of the thinking: those with one of `separators` in their text."""
+        if not separators:
+            return frozenset()
+        size = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        texts = self._tokenizer.decode_batch([[token] for token in range(size)])
+        found = {i for i, text in enumerate(texts) if any(sep in text for sep in separators)}
+        return frozenset(found - self._special_ids)
 
     def encode_prompt(self, text: str) -> list[int]:
         """One question: through the chat template, or <bos>, text, <think> without one.

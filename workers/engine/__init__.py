@@ -3,7 +3,7 @@
 from workers.engine.async_engine import AsyncEngine
 from workers.engine.branch import Branch, BranchEnd
 from workers.engine.config import EngineConfig
-from workers.engine.engine import LLMEngine
+from workers.engine.engine import Controller, LLMEngine
 from workers.engine.errors import (
     BranchEnded,
     CheckpointError,
@@ -32,6 +32,7 @@ __all__ = [
     "BranchEnd",
     "BranchEnded",
     "CheckpointError",
+    "Controller",
     "EngineConfig",
     "EngineError",
     "EngineLoad",

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 
@@ -37,17 +38,28 @@ logger = logging.getLogger(__name__)
 Clock = Callable[[], float]
 
 
+class Controller(Protocol):
+    """Looks at the engine between steps, and may fork, promote, drop and close."""
+
+    def after_step(self, engine: "LLMEngine") -> None: ...
+
+
 class LLMEngine:
     """Thinks and answers for many requests at once."""
 
     def __init__(
-        self, config: EngineConfig, tokens: SpecialTokens, clock: Clock = time.monotonic
+        self,
+        config: EngineConfig,
+        tokens: SpecialTokens,
+        controller: Controller | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         """Load the checkpoint and take the memory; raises CheckpointError."""
         self.config = config
         self.tokens = tokens
         self.spec = load_spec(config.model_dir)
         self.metrics = EngineMetrics()
+        self._controller = controller
         self._clock = clock
         self._outbox: list[EngineOutput] = []
         self._live: set[str] = set()
@@ -85,6 +97,10 @@ class LLMEngine:
     def close_thinking(self, request_id: str) -> None:
         """Cut the thinking of a request after one more token; the answer follows."""
         self.scheduler.close_thinking(request_id)
+
+    def close(self, sequence: Sequence, stop: ThinkingStop) -> None:
+        """End the thinking of a running request after its newest token; the answer follows."""
+        self.scheduler.close(sequence, stop)
 
     def fork(self, request_id: str, suffix_ids: tuple[int, ...], max_tokens: int) -> Branch | None:
         """Fork a request that thinks: its branch is fed `suffix_ids` and samples `max_tokens`.
@@ -132,6 +148,8 @@ class LLMEngine:
             if self.runner.runs_ahead:
                 self.scheduler.reserve_next(plan)
             outputs += self._run(plan, started_s)
+            if self._controller is not None:
+                self._controller.after_step(self)
         self.metrics.record_outputs(outputs)
         self._live.difference_update(o.request_id for o in outputs if o.finished is not None)
         return outputs

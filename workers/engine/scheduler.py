@@ -22,7 +22,7 @@ from workers.engine.request import EngineOutput, FinishReason, ThinkingStop
 from workers.engine.residents import Residents
 from workers.engine.sequence import Sequence
 from workers.engine.slots import SlotTable
-from workers.engine.thinking import Phase, Verdict
+from workers.engine.thinking import Phase, TokenKind, Verdict
 
 
 class Scheduler:
@@ -108,6 +108,12 @@ class Scheduler:
         """Let a request that thinks go on to its answer; an unknown id is not an error."""
         if (sequence := self.find(request_id)) is not None:
             sequence.thinking.close_soon()
+
+    def close(self, sequence: Sequence, stop: ThinkingStop) -> None:
+        """End the thinking of a running request after its newest token; the answer follows."""
+        assert sequence.is_running
+        forced = sequence.thinking.close_now(stop)
+        self._turn(sequence, Verdict(TokenKind.THINKING, forced=forced))
 
     def preempt(self, request_id: str, now_s: float) -> None:
         """Take a running request's pages now; it is computed again. An unknown id is no error."""

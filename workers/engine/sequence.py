@@ -32,6 +32,7 @@ class Sequence:
         "slot",
         "thinking",
         "thinking_ids",
+        "watch",
     )
 
     def __init__(
@@ -50,6 +51,7 @@ class Sequence:
         self.num_preemptions = 0
         self.probe_tokens = 0  # computed for branches that came to nothing
         self.forked_at: int | None = None  # thinking tokens at the first fork that lives
+        self.watch: object | None = None  # what the engine's controller keeps about it
         self.failure = ""
         self.engine_s = 0.0
         self.order = 0  # among all requests of the engine

@@ -37,6 +37,8 @@ class SpecialTokens:
     think_open_id: int | None = None
     think_close_id: int | None = None
     wrap_up_ids: tuple[int, ...] = ()  # fed before </think> when the budget cuts the thinking
+    step_end_ids: frozenset[int] = frozenset()  # each ends a step of the thinking
+    tool_call_id: int | None = None  # opens a tool call, and with it the answer
 
     @property
     def can_think(self) -> bool:
@@ -89,6 +91,7 @@ class ThinkingState:
         "_answers_on_exhaustion",
         "_budget",
         "_close_id",
+        "_grace",
         "_max_answer",
         "_tokens",
         "answer_tokens",
@@ -103,6 +106,7 @@ class ThinkingState:
         self._tokens = tokens
         self._close_id = tokens.think_close_id
         self._budget = request.thinking_budget
+        self._grace = request.cut_grace_tokens
         self._max_answer = request.max_answer_tokens
         self._answers_on_exhaustion = request.answer_on_exhaustion
         self.thinking_tokens = len(request.thinking_prefix_ids)
@@ -146,7 +150,6 @@ class ThinkingState:
         """Commit one sampled token."""
         if self.phase is Phase.THINK:
             return self._observe_thinking(token)
-        self.phase = Phase.ANSWER
         return self._observe_answer(token)
 
     def end(self, reason: FinishReason) -> None:
@@ -163,6 +166,12 @@ class ThinkingState:
             child.phase = Phase.CLOSE
         return child
 
+    def close_now(self, stop: ThinkingStop) -> tuple[int, ...]:
+        """End the thinking here, whatever was asked for at its end; returns the ids to feed."""
+        assert self.phase is Phase.THINK
+        self.stop, self.phase = stop, Phase.CLOSE
+        return self._force(self._tokens.close_ids)
+
     def close_soon(self) -> None:
         """Make the next thinking token the last; an answer follows it whatever was asked for."""
         self._answers_on_exhaustion = True
@@ -175,12 +184,22 @@ class ThinkingState:
         if token in self._tokens.eos_ids:
             self.stop, self.phase = ThinkingStop.FINISHED, Phase.CLOSE
             return Verdict(TokenKind.END, forced=self._force(self._tokens.natural_close_ids))
+        if token == self._tokens.tool_call_id:  # a budget must never cut into a tool call
+            self.stop = ThinkingStop.FINISHED
+            return self._observe_answer(token)
         self.thinking_tokens += 1
-        if self.thinking_tokens < self._budget:
+        if self._goes_on(token):
             return _THINKS_ON
         return Verdict(TokenKind.THINKING, forced=self._exhaust())
 
+    def _goes_on(self, token: int) -> bool:
+        """Whether the budget lasts: near its end a step that ends there is the last."""
+        left = self._budget - self.thinking_tokens
+        ends_early = left <= self._grace and token in self._tokens.step_end_ids
+        return left > 0 and not (ends_early and self._answers_on_exhaustion)
+
     def _observe_answer(self, token: int) -> Verdict:
+        self.phase = Phase.ANSWER
         if token in self._tokens.eos_ids:
             self._finish(FinishReason.STOP)
             return Verdict(TokenKind.END)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -166,3 +167,58 @@ def test_a_thinking_told_to_close_stays_within_its_budget():
     state.observe(21)
 
     assert (state.phase, state.thinking_tokens) == (Phase.CLOSE, 2)
+
+
+STEP_END = 40
+STEPS = replace(TOKENS, step_end_ids=frozenset({STEP_END}))
+
+
+def test_a_budget_ends_with_the_last_step_that_ends_within_its_grace():
+    state, _ = start(STEPS, thinking_budget=20, cut_grace_tokens=3)
+    for token in (STEP_END, *[20] * 15):
+        assert state.observe(token).forced == ()
+
+    assert state.observe(STEP_END).forced == (*WRAP, CLOSE)
+    assert (state.stop, state.thinking_tokens) == (ThinkingStop.EXHAUSTED, 17)
+
+
+def test_a_step_that_ends_before_the_grace_goes_on():
+    state, _ = start(STEPS, thinking_budget=20, cut_grace_tokens=3)
+    for _ in range(15):
+        state.observe(20)
+
+    assert not state.observe(STEP_END).turned
+
+
+def test_a_budget_is_never_exceeded_for_the_sake_of_a_step():
+    state, _ = start(STEPS, thinking_budget=20, cut_grace_tokens=3)
+    for _ in range(19):
+        state.observe(20)
+
+    assert state.observe(20).forced == (*WRAP, CLOSE)
+    assert state.thinking_tokens == 20
+
+
+def test_a_thinking_that_is_resumed_elsewhere_uses_its_whole_budget():
+    state, _ = start(STEPS, thinking_budget=3, cut_grace_tokens=3, answer_on_exhaustion=False)
+
+    assert [state.observe(STEP_END).turned for _ in range(3)] == [False, False, True]
+    assert state.thinking_tokens == 3
+
+
+def test_a_thinking_is_closed_where_it_stands():
+    state, _ = start(thinking_budget=100, answer_on_exhaustion=False)
+    state.observe(20)
+
+    assert state.close_now(ThinkingStop.CONVERGED) == (*WRAP, CLOSE)
+    assert (state.stop, state.phase) == (ThinkingStop.CONVERGED, Phase.CLOSE)
+
+
+def test_a_tool_call_ends_the_thinking_and_no_budget_cuts_into_it():
+    # vLLM issue 44676: a budget that fired inside a tool call put </think> into its JSON.
+    state, _ = start(replace(TOKENS, tool_call_id=50), thinking_budget=2, max_answer_tokens=9)
+    state.observe(20)
+
+    assert state.observe(50).kind is TokenKind.ANSWER
+    assert [state.observe(token).forced for token in (51, 52, 53)] == [(), (), ()]
+    assert (state.stop, state.thinking_tokens) == (ThinkingStop.FINISHED, 1)
