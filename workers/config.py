@@ -170,6 +170,11 @@ class WorkerConfig:
         str,
         meaning="Fed before </think> when the budget cuts the thinking; never streamed.",
     )
+    early_exit: str = variable(
+        "auto",
+        environment.one_of("auto", "on", "off"),
+        meaning="Stop thinking when the answer is sure; auto: if the model has an early_exit.json.",
+    )
     grace_s: float = variable(
         30.0,
         environment.number(0.0),

@@ -3,6 +3,7 @@
 WorkerError
   InvalidArgument      a request that no retry will save; the message names the field and the remedy
   ConfidenceFileError  a model's confidence.json cannot be used
+  EarlyExitFileError   a model's early_exit.json cannot be used
 """
 
 
@@ -20,3 +21,7 @@ class InvalidArgument(WorkerError):
 
 class ConfidenceFileError(WorkerError):
     """A model's confidence.json cannot be used."""
+
+
+class EarlyExitFileError(WorkerError):
+    """A model's early_exit.json cannot be used."""

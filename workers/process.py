@@ -5,6 +5,7 @@ Whatever can fail fast fails first: Redis, the spool and the port before the che
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,8 @@ from ponder.spool import Spool
 from ponder.v1 import worker_pb2_grpc
 from workers.accounts import Accounts
 from workers.config import WorkerConfig
+from workers.early_exit import EarlyExit, ExitRules
+from workers.early_exit.rules import FILE_NAME
 from workers.engine import AsyncEngine, EngineConfig, EngineRequest, EngineStopped, LLMEngine
 from workers.load import LoadFeed
 from workers.prompts import Prompts
@@ -31,6 +34,7 @@ from workers.tokenizer import Tokenizer
 from workers.validation import Limits
 
 _ENGINE_CHECK_S = 0.1
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +125,28 @@ def _load(config: WorkerConfig) -> tuple[LLMEngine, Prompts]:
     _check_device(config.device)
     torch.set_num_threads(config.threads)
     tokenizer = Tokenizer(config.model_dir)
-    tokens = tokenizer.special_tokens(config.wrap_up_text)
+    rules = ExitRules.load(config.model_dir)
+    separators = (rules or ExitRules()).separators
+    tokens = tokenizer.special_tokens(config.wrap_up_text, separators)
     prompts = Prompts(tokenizer, SamplingDefaults.load(config.model_dir))
-    return LLMEngine(engine_config(config), tokens), prompts
+    controller = _controller(config, tokenizer, rules)
+    return LLMEngine(engine_config(config), tokens, controller), prompts
+
+
+def _controller(
+    config: WorkerConfig, tokenizer: Tokenizer, rules: ExitRules | None
+) -> EarlyExit | None:
+    """Early exit by the model's own rules; by the defaults only when that was asked for."""
+    if config.early_exit == "off" or not tokenizer.can_think:
+        return None
+    if rules is None and config.early_exit == "auto":
+        _log.info(
+            "thinking does not stop early: %s has no %s; `ponder calibrate` writes one",
+            config.model_dir,
+            FILE_NAME,
+        )
+        return None
+    return EarlyExit.of(rules or ExitRules(), tokenizer)
 
 
 def _check_device(name: str) -> None:

@@ -1,0 +1,93 @@
+"""What early exit knows of one request: its thinking so far, and the trial that runs beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workers.early_exit.cadence import Cadence
+from workers.early_exit.judge import Judge
+from workers.early_exit.repetition import RepetitionMeter
+from workers.early_exit.rules import ExitRules
+from workers.early_exit.trial import Trial, TrialOutcome
+from workers.engine import ThinkingStop
+
+_REPETITION_GAP_TOKENS = 16
+"""Repetition lasts: this often while it does, a trial may ask whether it has an answer."""
+
+
+class Watch:
+    """Decides for one request when to try an answer, and when its thinking has done its work."""
+
+    def __init__(
+        self,
+        rules: ExitRules,
+        judge: Judge,
+        step_end_ids: frozenset[int],
+        budget_tokens: int,
+        thinking_prefix: Sequence[int] = (),
+    ) -> None:
+        """`thinking_prefix`: what was thought before this watch began."""
+        self.trial: Trial | None = None
+        self.thinking_tokens = len(thinking_prefix)
+        self._rules = rules
+        self._judge = judge
+        self._step_end_ids = step_end_ids
+        self._budget_tokens = budget_tokens
+        self._cadence = Cadence(rules)
+        self._meter = RepetitionMeter(rules.repetition_window)
+        self._next_repetition_tokens = 0
+        self._num_loop_trials = 0  # in a row, unsure
+        self._best_confidence = 0.0
+        self._is_step_end = False
+        for token in thinking_prefix[-2 * rules.repetition_window - 1 :]:
+            self._meter.feed(token)
+
+    def feed(self, token: int) -> None:
+        """Take the next thinking token."""
+        self.thinking_tokens += 1
+        self._meter.feed(token)
+        self._is_step_end = token in self._step_end_ids
+
+    @property
+    def repeats(self) -> bool:
+        """Whether thinking that repeats itself calls for a trial now."""
+        return (
+            self._meter.similarity > self._rules.repetition
+            and self.thinking_tokens >= self._next_repetition_tokens
+        )
+
+    @property
+    def wants_trial(self) -> bool:
+        """Whether to try an answer after the newest token."""
+        if self.trial is not None or self.thinking_tokens < self._rules.min_thinking_tokens:
+            return False
+        is_due = self._is_step_end and self._cadence.is_due(self.thinking_tokens)
+        return is_due or self.repeats
+
+    def begin(self, trial: Trial) -> None:
+        """A trial has started at the newest token."""
+        self.trial = trial
+        if trial.by_repetition:
+            self._next_repetition_tokens = self.thinking_tokens + _REPETITION_GAP_TOKENS
+
+    def end(self, outcome: TrialOutcome, *, by_repetition: bool) -> ThinkingStop | None:
+        """The trial said something. Returns how the thinking stops; None when it goes on."""
+        self.trial = None
+        self._cadence.record(outcome)
+        self._best_confidence = max(self._best_confidence, outcome.confidence)
+        if self._judge.is_enough(outcome):
+            return ThinkingStop.CONFIDENT
+        is_unsure = not outcome.confidence > self._rules.confidence
+        if by_repetition:
+            self._num_loop_trials = self._num_loop_trials + 1 if is_unsure else 0
+        if self._num_loop_trials >= self._rules.loop_trials:
+            return ThinkingStop.CONVERGED
+        return ThinkingStop.GAVE_UP if self._is_hopeless else None
+
+    @property
+    def _is_hopeless(self) -> bool:
+        """Whether no trial was sure enough for so long that it is time to give up."""
+        least = self._rules.give_up_confidence
+        if least is None or self._best_confidence >= least:
+            return False
+        return self.thinking_tokens >= self._rules.give_up_share * self._budget_tokens
