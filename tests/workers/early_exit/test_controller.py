@@ -23,15 +23,13 @@ def test_a_request_on_which_no_exit_fires_keeps_every_token(
 
     found = run_all(engine, requests)
 
-    assert sum(one.finished.usage.probe_tokens for one in found.values()) > 0
+    assert sum(one.usage.probe_tokens for one in found.values()) > 0
     for request_id, one in found.items():
         other = expected[request_id]
         assert one.thinking_ids == other.thinking_ids
-        assert (one.answer_ids, one.logprobs) == (
-            other.answer_ids,
-            pytest.approx(other.logprobs, abs=1e-4),
-        )
-        assert one.finished.stop is other.finished.stop
+        assert one.answer_ids == other.answer_ids
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+        assert one.stop is other.stop
     if num_pages:
         assert plain.scheduler.num_preemptions > 0
 
@@ -41,9 +39,7 @@ def test_an_exit_answers_what_the_thinking_cut_there_answers(tokenizer, requests
     requests = changed(requests, temperature=temperature)
     exited = run_all(make_engine(tokenizer, early_exit(tokenizer)), requests)
     sure = {
-        request_id: one
-        for request_id, one in exited.items()
-        if one.finished.stop is ThinkingStop.CONFIDENT
+        request_id: one for request_id, one in exited.items() if one.stop is ThinkingStop.CONFIDENT
     }
     assert sure
     cut = [
@@ -68,7 +64,7 @@ def test_an_exit_thinks_a_part_of_what_no_exit_thinks(tokenizer, requests):
     for request_id, one in exited.items():
         thought = len(one.thinking_ids)
         assert one.thinking_ids == plain[request_id].thinking_ids[:thought]
-        if one.finished.stop is ThinkingStop.CONFIDENT:
+        if one.stop is ThinkingStop.CONFIDENT:
             assert thought < len(plain[request_id].thinking_ids)
             assert tokenizer.decode(one.thinking_ids[-1:]) == "\n"
 
@@ -81,17 +77,17 @@ def test_the_books_hold_every_token_that_was_sampled(tokenizer, requests, rules)
 
     fed = sampled = 0
     for one in done.values():
-        usage = one.finished.usage
+        usage = one.usage
         assert usage.thinking_tokens == len(one.thinking_ids)
         assert usage.answer_tokens == len(one.answer_ids)
         sampled += usage.thinking_tokens + usage.answer_tokens + usage.probe_tokens
-        sampled += one.finished.reason is FinishReason.STOP
-        sampled += one.finished.stop is ThinkingStop.FINISHED
+        sampled += one.reason is FinishReason.STOP
+        sampled += one.stop is ThinkingStop.FINISHED
         fed += usage.forced_tokens
     # A trial that came to nothing was fed one token, which its probe tokens count too.
     trials = sampled - engine.metrics.sampled_tokens
-    assert 0 <= trials <= sum(one.finished.usage.probe_tokens for one in done.values()) / 2
-    assert fed == sum(one.finished.stop is not ThinkingStop.FINISHED for one in done.values())
+    assert 0 <= trials <= sum(one.usage.probe_tokens for one in done.values()) / 2
+    assert fed == sum(one.stop is not ThinkingStop.FINISHED for one in done.values())
 
 
 def test_trials_give_way_to_requests_when_pages_run_out(tokenizer, requests):
@@ -107,8 +103,8 @@ def test_no_room_for_branches_means_no_exit(tokenizer, requests):
 
     done = run_all(engine, requests)
 
-    assert not any(one.finished.usage.probe_tokens for one in done.values())
-    assert ThinkingStop.CONFIDENT not in {one.finished.stop for one in done.values()}
+    assert not any(one.usage.probe_tokens for one in done.values())
+    assert ThinkingStop.CONFIDENT not in {one.stop for one in done.values()}
 
 
 def test_a_loop_is_closed_when_no_trial_is_sure(tokenizer, requests):
@@ -117,7 +113,7 @@ def test_a_loop_is_closed_when_no_trial_is_sure(tokenizer, requests):
 
     done = run_all(engine, changed(requests, temperature=0.0))
 
-    stops = [one.finished.stop for one in done.values()]
+    stops = [one.stop for one in done.values()]
     assert ThinkingStop.CONVERGED in stops
     assert all(one.answer_ids for one in done.values())
 
@@ -129,7 +125,7 @@ def test_thinking_that_gets_nowhere_is_given_up_when_asked(tokenizer, requests):
 
     done = run_all(engine, requests)
 
-    given_up = [one for one in done.values() if one.finished.stop is ThinkingStop.GAVE_UP]
+    given_up = [one for one in done.values() if one.stop is ThinkingStop.GAVE_UP]
     assert given_up
     assert all(len(one.thinking_ids) >= 40 and one.answer_ids for one in given_up)
 
@@ -139,11 +135,11 @@ def test_with_a_trial_text_the_request_answers_anew(tokenizer, requests):
 
     done = run_all(engine, requests)
 
-    sure = [one for one in done.values() if one.finished.stop is ThinkingStop.CONFIDENT]
+    sure = [one for one in done.values() if one.stop is ThinkingStop.CONFIDENT]
     assert sure
     for one in sure:
-        assert one.finished.usage.forced_tokens == 1  # </think>, not the trial's text
-        assert one.finished.usage.probe_tokens > 0
+        assert one.usage.forced_tokens == 1  # </think>, not the trial's text
+        assert one.usage.probe_tokens > 0
 
 
 def test_a_segment_that_resumes_goes_on_as_if_it_had_not_been_cut(tokenizer, requests):
@@ -170,5 +166,5 @@ def test_no_budget_is_exceeded_and_everybody_answers(tokenizer, requests, budget
     )
 
     for one in run_all(engine, asked).values():
-        assert len(one.thinking_ids) == one.finished.usage.thinking_tokens <= budget
+        assert len(one.thinking_ids) == one.usage.thinking_tokens <= budget
         assert one.answer_ids

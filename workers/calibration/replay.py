@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from workers.calibration.recorder import RecordedTrial
 from workers.early_exit.cadence import Cadence
 from workers.early_exit.judge import Agreement
-from workers.early_exit.recorder import RecordedTrial
 from workers.early_exit.rules import ExitRules
 from workers.early_exit.trial import TrialOutcome, TrialReader
 

@@ -17,8 +17,8 @@ from itertools import product
 
 from scipy.stats import beta
 
-from workers.early_exit.recorder import RecordedTrial
-from workers.early_exit.replay import Replay, replay
+from workers.calibration.recorder import RecordedTrial
+from workers.calibration.replay import Replay, replay
 from workers.early_exit.rules import ExitRules
 
 CONFIDENCES = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.925, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
@@ -140,7 +140,8 @@ def upper_bound(losses: int, problems: int, delta: float) -> float:
 
 def least_problems(risk: float, delta: float) -> int:
     """How many problems can show the risk at all, when none is lost; the tuning third included."""
-    return math.ceil(math.log(delta) / math.log1p(-risk) * 3 / 2)
+    tested = math.ceil(math.log(delta) / math.log1p(-risk))
+    return math.ceil(tested * 3 / 2)
 
 
 def _is_lost(problem: RecordedProblem, outcome: Replay) -> bool:

@@ -1,0 +1,100 @@
+"""Thinks about prompts at full budget, with a trial at every step: one record per prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from workers.calibration.learn import RecordedProblem
+from workers.calibration.prompts import CalibrationPrompt
+from workers.calibration.recorder import TrialRecorder
+from workers.early_exit import ExitRules
+from workers.engine import EngineConfig, EngineRequest, LLMEngine
+from workers.rollouts import Rollout, run_requests
+from workers.sampling_defaults import SamplingDefaults
+from workers.tokenizer import Tokenizer
+
+_CONCURRENCY = 16
+_ROWS_PER_REQUEST = 4  # its own, and the trials that have not ended when the next begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingConfig:
+    """How to ask: `temperature` None is the model's own default."""
+
+    model_dir: Path
+    budget_tokens: int = 10_000
+    max_answer_tokens: int = 256
+    temperature: float | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+
+class Recording:
+    """One model, asked many prompts."""
+
+    def __init__(self, config: RecordingConfig, rules: ExitRules) -> None:
+        """Load the model; raises CheckpointError, or ValueError when it does not think."""
+        torch.set_num_threads(config.threads)
+        self._config = config
+        self.tokenizer = Tokenizer(config.model_dir)
+        if not self.tokenizer.can_think:
+            raise ValueError(f"{config.model_dir} has no <think> and </think>: nothing to stop")
+        self._defaults = SamplingDefaults.load(config.model_dir)
+        trial_ids = self.tokenizer.encode_text(rules.trial_text)
+        self.num_fed = 1 + len(trial_ids)
+        self._recorder = TrialRecorder(
+            step_end_ids=self.tokenizer.step_end_ids(rules.separators),
+            trial_ids=trial_ids,
+            max_trial_tokens=rules.max_trial_tokens,
+            min_thinking_tokens=rules.min_thinking_tokens,
+        )
+        self._engine = self._make_engine()
+
+    @property
+    def num_lost(self) -> int:
+        """Trials that there was no room for."""
+        return self._recorder.num_lost
+
+    def run(self, prompts: Sequence[CalibrationPrompt], seed: int) -> Iterator[RecordedProblem]:
+        """Records in the order in which they end."""
+        requests = (self._request(i, prompt, seed + i) for i, prompt in enumerate(prompts))
+        for rollout in run_requests(self._engine, requests, _CONCURRENCY):
+            yield self._record(prompts[int(rollout.request_id)], rollout)
+
+    def _record(self, prompt: CalibrationPrompt, rollout: Rollout) -> RecordedProblem:
+        trials = self._recorder.take(rollout.request_id)
+        full = self.tokenizer.decode(rollout.answer_ids)
+        return RecordedProblem(
+            thinking_tokens=len(rollout.thinking_ids),
+            trials=trials,
+            is_kept=tuple(
+                prompt.is_kept(self.tokenizer.decode(trial.answer_ids), full) for trial in trials
+            ),
+        )
+
+    def _request(self, index: int, prompt: CalibrationPrompt, seed: int) -> EngineRequest:
+        ids = self.tokenizer.encode_prompt(prompt.text)
+        temperature = self._config.temperature
+        return EngineRequest(
+            request_id=str(index),
+            prompt_ids=ids,
+            prompt_opens_thinking=self.tokenizer.opens_thinking(ids),
+            thinking_budget=self._config.budget_tokens,
+            max_answer_tokens=self._config.max_answer_tokens,
+            temperature=self._defaults.temperature if temperature is None else temperature,
+            top_p=self._defaults.top_p,
+            seed=seed,
+        )
+
+    def _make_engine(self) -> LLMEngine:
+        config = EngineConfig(
+            model_dir=self._config.model_dir,
+            device=self._config.device,
+            max_running=_ROWS_PER_REQUEST * _CONCURRENCY,
+            max_branch_share=1 - 1 / _ROWS_PER_REQUEST,
+        )
+        return LLMEngine(config, self.tokenizer.special_tokens(), self._recorder)
