@@ -156,7 +156,7 @@ def _record(
     recording: Recording, prompts: list[CalibrationPrompt], seed: int
 ) -> list[RecordedProblem]:
     bar = tqdm(recording.run(prompts, seed), total=len(prompts), unit="prompt", leave=False)
-    return list(bar)
+    return [record for _, record in sorted(bar, key=lambda pair: pair[0])]
 
 
 def _document(calibration: Calibration, risk: float, delta: float, lost: int) -> dict[str, Any]:

@@ -57,13 +57,16 @@ class Recording:
     @property
     def num_lost(self) -> int:
         """Trials that there was no room for."""
-        return self._recorder.num_lost
+        return self._recorder.num_lost + self._engine.load().branches_dropped
 
-    def run(self, prompts: Sequence[CalibrationPrompt], seed: int) -> Iterator[RecordedProblem]:
-        """Records in the order in which they end."""
+    def run(
+        self, prompts: Sequence[CalibrationPrompt], seed: int
+    ) -> Iterator[tuple[int, RecordedProblem]]:
+        """The index of each prompt with its record, in the order in which they end."""
         requests = (self._request(i, prompt, seed + i) for i, prompt in enumerate(prompts))
         for rollout in run_requests(self._engine, requests, _CONCURRENCY):
-            yield self._record(prompts[int(rollout.request_id)], rollout)
+            index = int(rollout.request_id)
+            yield index, self._record(prompts[index], rollout)
 
     def _record(self, prompt: CalibrationPrompt, rollout: Rollout) -> RecordedProblem:
         trials = self._recorder.take(rollout.request_id)

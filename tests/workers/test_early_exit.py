@@ -1,0 +1,68 @@
+"""A worker whose model has rules for early exit: what it streams, reports and settles."""
+
+from pathlib import Path
+
+import pytest
+
+import workers
+from ponder.v1 import budget_pb2
+
+REFERENCE = Path(workers.__file__).parent / "reference"
+SETTINGS = {"model_dir": REFERENCE, "wrap_up_text": "", "model_name": "tiny"}
+QUESTION = "Use 3, 5, 7 and 2 to make 24."
+
+
+@pytest.fixture
+def ask(make_request):
+    def ask(request_id="r", **changes):
+        fields = {"prompt": QUESTION, "thinking_budget": 2000, "max_answer_tokens": 48}
+        sampling = budget_pb2.Sampling(temperature=0.4, seed=3)
+        return make_request(request_id=request_id, sampling=sampling, **(fields | changes))
+
+    return ask
+
+
+async def test_a_sure_answer_ends_the_thinking(start_worker, ask):
+    plain = await (await start_worker(**SETTINGS, early_exit="off", name="off")).think(ask())
+    worker = await start_worker(**SETTINGS, name="on")
+
+    reply = await worker.think(ask("other"))
+
+    assert plain.done.stop == budget_pb2.THINKING_STOP_FINISHED
+    assert reply.done.stop == budget_pb2.THINKING_STOP_CONFIDENT
+    assert reply.done.finish_reason == budget_pb2.FINISH_REASON_STOP
+    assert reply.answer == plain.answer
+    assert reply.thinking_ids == plain.thinking_ids[: len(reply.thinking_ids)]
+    assert len(reply.thinking_ids) < 0.75 * len(plain.thinking_ids)
+
+
+async def test_the_books_of_an_exit_are_the_same_everywhere(start_worker, ask):
+    worker = await start_worker(**SETTINGS)
+
+    reply = await worker.think(ask())
+
+    [trace] = await worker.traces()
+    usage = reply.done.usage
+    assert trace.usage == usage
+    assert trace.stop == budget_pb2.THINKING_STOP_CONFIDENT
+    assert len(reply.thinking_ids) == usage.thinking_tokens
+    assert reply.num_answer_tokens == usage.answer_tokens
+    assert usage.forced_tokens == 1
+    assert usage.probe_tokens > 0
+
+
+async def test_a_model_without_rules_thinks_to_its_end(start_worker, ask, make_request):
+    worker = await start_worker(early_exit="auto")  # the tiny model has none
+
+    reply = await worker.think(make_request(thinking_budget=100))
+
+    assert reply.done.usage.probe_tokens == 0
+
+
+async def test_early_exit_can_be_asked_for_without_rules(start_worker, make_request):
+    worker = await start_worker(early_exit="on")
+
+    reply = await worker.think(make_request(thinking_budget=400))
+
+    assert reply.done.usage.probe_tokens > 0
+    assert reply.done.stop == budget_pb2.THINKING_STOP_CONVERGED  # it only repeats itself
