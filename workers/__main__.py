@@ -32,6 +32,7 @@ def _run(config: WorkerConfig) -> int:
     from ponder.rpc import BindError
     from ponder.spool import SpoolInUse
     from workers.engine import EngineError
+    from workers.errors import WorkerError
     from workers.process import run
 
     try:
@@ -44,7 +45,7 @@ def _run(config: WorkerConfig) -> int:
         return _fail(f"WORKER_SPOOL_DIR: {error}", _FAILED)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (ConfigError, EngineError, OSError, RuntimeError, ValueError) as error:
+    except (ConfigError, EngineError, WorkerError, OSError, RuntimeError, ValueError) as error:
         return _fail(error, _FAILED)
     return 0
 

@@ -1,11 +1,13 @@
 """A worker whose model has rules for early exit: what it streams, reports and settles."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 import workers
 from ponder.v1 import budget_pb2
+from workers.errors import EarlyExitFileError
 
 REFERENCE = Path(workers.__file__).parent / "reference"
 SETTINGS = {"model_dir": REFERENCE, "wrap_up_text": "", "model_name": "tiny"}
@@ -22,9 +24,10 @@ def ask(make_request):
     return ask
 
 
-async def test_a_sure_answer_ends_the_thinking(start_worker, ask):
-    plain = await (await start_worker(**SETTINGS, early_exit="off", name="off")).think(ask())
-    worker = await start_worker(**SETTINGS, name="on")
+async def test_a_sure_answer_ends_the_thinking(start_worker, ask, tmp_path):
+    off = await start_worker(**SETTINGS, early_exit="off", spool_dir=tmp_path / "spool-off")
+    plain = await off.think(ask())
+    worker = await start_worker(**SETTINGS)
 
     reply = await worker.think(ask("other"))
 
@@ -59,10 +62,19 @@ async def test_a_model_without_rules_thinks_to_its_end(start_worker, ask, make_r
     assert reply.done.usage.probe_tokens == 0
 
 
-async def test_early_exit_can_be_asked_for_without_rules(start_worker, make_request):
-    worker = await start_worker(early_exit="on")
+async def test_early_exit_can_be_asked_for_without_rules(start_worker, ask, tmp_path):
+    model = shutil.copytree(REFERENCE, tmp_path / "tiny")
+    (model / "early_exit.json").unlink()
+    worker = await start_worker(**(SETTINGS | {"model_dir": model}), early_exit="on")
 
-    reply = await worker.think(make_request(thinking_budget=400))
+    reply = await worker.think(ask())
 
-    assert reply.done.usage.probe_tokens > 0
-    assert reply.done.stop == budget_pb2.THINKING_STOP_CONVERGED  # it only repeats itself
+    assert reply.done.usage.probe_tokens > 0  # it checks its answer again and again
+
+
+async def test_rules_that_cannot_be_used_keep_a_worker_from_starting(start_worker, tmp_path):
+    model = shutil.copytree(REFERENCE, tmp_path / "tiny")
+    (model / "early_exit.json").write_text('{"rules": {"confidence": 7}}')
+
+    with pytest.raises(EarlyExitFileError, match="confidence must be in"):
+        await start_worker(**(SETTINGS | {"model_dir": model}))

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.workers.early_exit.conftest import changed, early_exit, make_engine, run_all
+from tests.workers.engine.test_pipeline import pipeline
 from workers.engine import FinishReason, ThinkingStop
 
 NEVER = {"confidence": 1.0, "min_thinking_tokens": 0, "min_gap_tokens": 1, "loop_trials": 10_000}
@@ -168,3 +169,18 @@ def test_no_budget_is_exceeded_and_everybody_answers(tokenizer, requests, budget
     for one in run_all(engine, asked).values():
         assert len(one.thinking_ids) == one.usage.thinking_tokens <= budget
         assert one.answer_ids
+
+
+def test_exits_are_the_same_on_rows_that_a_device_would_hold(tokenizer, requests):
+    """The runner is a step ahead of what the controller promotes and closes."""
+    expected = run_all(make_engine(tokenizer, early_exit(tokenizer)), requests[:6])
+    engine = make_engine(tokenizer, early_exit(tokenizer), prefix_cache=False)
+
+    found = run_all(pipeline(engine, buckets=(1, 8, 32)), requests[:6])
+
+    for request_id, one in found.items():
+        other = expected[request_id]
+        assert (one.stop, one.thinking_ids) == (other.stop, other.thinking_ids)
+        assert one.answer_ids == other.answer_ids
+        assert one.usage.probe_tokens == other.usage.probe_tokens
+    assert ThinkingStop.CONFIDENT in {one.stop for one in found.values()}
