@@ -2,6 +2,7 @@
 
 from workers.engine.async_engine import AsyncEngine
 from workers.engine.branch import Branch, BranchEnd
+from workers.engine.build_engine import build_engine
 from workers.engine.config import EngineConfig
 from workers.engine.engine import LLMEngine
 from workers.engine.errors import (
@@ -16,6 +17,7 @@ from workers.engine.errors import (
     RequestFailed,
 )
 from workers.engine.metrics import EngineLoad
+from workers.engine.process_engine import ProcessEngine
 from workers.engine.request import (
     EngineOutput,
     EngineRequest,
@@ -25,6 +27,7 @@ from workers.engine.request import (
     Usage,
 )
 from workers.engine.thinking import SpecialTokens
+from workers.engine.thread_engine import ThreadEngine
 
 __all__ = [
     "AsyncEngine",
@@ -44,9 +47,12 @@ __all__ = [
     "InvalidRequest",
     "LLMEngine",
     "OutOfMemory",
+    "ProcessEngine",
     "QueueFull",
     "RequestFailed",
     "SpecialTokens",
     "ThinkingStop",
+    "ThreadEngine",
     "Usage",
+    "build_engine",
 ]
