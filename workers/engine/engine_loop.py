@@ -1,5 +1,6 @@
 """Steps an engine while it has work, and obeys commands between steps. On whatever runs it."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,17 +80,24 @@ Event = Progress | Refusal
 class EngineLoop:
     """Commands come by a queue from any thread; events go to `report`."""
 
-    def __init__(self, engine: Engine, commands: Commands, report: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        commands: Commands,
+        report: Callable[[Event], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._engine = engine
         self._commands = commands
         self._report = report
-        self._reported_s = 0.0
+        self._clock = clock
+        self._reported_s = -math.inf
 
     def run(self) -> None:
         """Go on until told to stop; raises what a step raises."""
         while self._obey_all():
             outputs = self._engine.step()
-            now_s = time.monotonic()
+            now_s = self._clock()
             if outputs or now_s - self._reported_s >= _LOAD_INTERVAL_S:
                 self._reported_s = now_s
                 self._report(Progress(outputs, self._engine.load()))
@@ -104,7 +112,7 @@ class EngineLoop:
         return True
 
     def _obey(self, command: Command) -> None:
-        self._reported_s = 0.0  # the load has changed
+        self._reported_s = -math.inf  # the load has changed
         match command:
             case Abort(request_id):
                 self._engine.abort(request_id)
