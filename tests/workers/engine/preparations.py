@@ -1,6 +1,7 @@
 """What the engine's own process is told to do first. Apart, because the process imports it."""
 
 import os
+import signal
 
 import torch
 
@@ -9,6 +10,11 @@ from workers.engine import LLMEngine
 
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def ignore_sigterm() -> None:
+    """As the worker does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def break_steps() -> None:

@@ -169,12 +169,12 @@ def test_a_process_that_ends_while_it_loads_is_reported(launch):
 _PARENT = """
 import multiprocessing, sys
 from pathlib import Path
-from tests.workers.engine.preparations import one_thread
+from tests.workers.engine.preparations import ignore_sigterm
 from workers.engine import EngineConfig, ProcessEngine, SpecialTokens
 
 if __name__ == "__main__":
     config = EngineConfig(model_dir=Path(sys.argv[1]), num_pages=100, max_model_len=100)
-    engine = ProcessEngine(config, SpecialTokens(eos_ids=frozenset({2})), one_thread)
+    engine = ProcessEngine(config, SpecialTokens(eos_ids=frozenset({2})), ignore_sigterm)
     print(multiprocessing.active_children()[0].pid, flush=True)
     if sys.argv[2] == "wait":
         sys.stdin.read()
