@@ -70,6 +70,12 @@ class WorkerConfig:
     threads: int = variable(
         1, environment.integer(1, 1_024), meaning="How many CPU threads torch uses."
     )
+    engine_process: str = variable(
+        "auto",
+        environment.one_of("auto", "process", "thread"),
+        meaning="Where the engine runs: process (one of its own) or thread (beside the server); "
+        "auto: process on CUDA, thread on CPU.",
+    )
     page_size: int = variable(
         16, environment.integer(1, 4_096), unit="tokens", meaning="Size of a KV page."
     )

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from ponder.v1 import worker_pb2
-from workers.engine import AsyncEngine, EngineConfig
+from workers.engine import AsyncEngine
 
 # The contract is once a second; the rest is for a busy event loop.
 _LONGEST_SILENCE_S = 0.8
@@ -16,9 +16,9 @@ _SHORTEST_GAP_S = 0.02
 class LoadFeed:
     """Reports now, soon after each `notify`, and at least once a second. Any number of readers."""
 
-    def __init__(self, engine: AsyncEngine, config: EngineConfig, model: str) -> None:
+    def __init__(self, engine: AsyncEngine, max_running: int, model: str) -> None:
         self._engine = engine
-        self._max_running = config.max_running
+        self._max_running = max_running
         self._model = model
         self._changed = asyncio.Event()
 

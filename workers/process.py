@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import torch
-
 from ponder import rpc, tasks
 from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
@@ -21,9 +19,11 @@ from ponder.spool import Spool
 from ponder.v1 import worker_pb2_grpc
 from workers.accounts import Accounts
 from workers.config import WorkerConfig
-from workers.early_exit import EarlyExit, ExitRules
+from workers.early_exit import ExitRules
 from workers.early_exit.rules import FILE_NAME
-from workers.engine import AsyncEngine, EngineConfig, EngineRequest, EngineStopped, LLMEngine
+from workers.engine import AsyncEngine, EngineRequest, EngineStopped, SpecialTokens
+from workers.engine.models.loader import load_spec
+from workers.engine_host import early_exit_of, open_engine
 from workers.load import LoadFeed
 from workers.prompts import Prompts
 from workers.sampling_defaults import SamplingDefaults
@@ -66,14 +66,14 @@ async def open_worker(config: WorkerConfig) -> AsyncIterator[Worker]:
         await ledger.ping()
         settler = Settler(ledger, stack.enter_context(Spool(config.spool_dir)))
         server = rpc.RpcServer(_server_config(config))
-        llm, prompts = await asyncio.to_thread(_load, config)
+        engine, prompts, limits = await asyncio.to_thread(_load, config)
         await stack.enter_async_context(_replaying(settler))
-        engine = await stack.enter_async_context(AsyncEngine(llm))
-        feed = LoadFeed(engine, llm.config, config.model)
+        await stack.enter_async_context(engine)
+        feed = LoadFeed(engine, config.max_running, config.model)
         accounts = Accounts(settler, config.name or f"{socket.gethostname()}:{server.port}")
         segments = Segments(Workshop(engine=engine, prompts=prompts, accounts=accounts, feed=feed))
         stack.push_async_callback(segments.wait_until_idle)
-        service = WorkerService(segments, feed, _limits(config, llm), lambda: server.gives_up_calls)
+        service = WorkerService(segments, feed, limits, lambda: server.gives_up_calls)
         worker_pb2_grpc.add_WorkerServicer_to_server(service, server.grpc_server)
         yield Worker(server=server, engine=engine, segments=segments, ledger=ledger)
 
@@ -96,76 +96,32 @@ def _server_config(config: WorkerConfig) -> rpc.ServerConfig:
     )
 
 
-def engine_config(config: WorkerConfig) -> EngineConfig:
-    """The engine's part of the configuration."""
-    return EngineConfig(
-        model_dir=config.model_dir,
-        device=config.device,
-        dtype=config.dtype,
-        page_size=config.page_size,
-        num_pages=config.kv_pages,
-        memory_fraction=config.memory_fraction,
-        max_running=config.max_running,
-        max_waiting=config.max_waiting,
-        max_model_len=config.max_model_len,
-        prefill_chunk_tokens=config.prefill_chunk_tokens,
-        min_prefill_chunk_tokens=config.min_prefill_chunk_tokens,
-        target_token_s=config.target_token_s,
-        prefix_cache=config.prefix_cache,
-        probation_tokens=config.probation_tokens,
-        demoted_floor=config.demoted_floor,
-        preemption_grace_s=config.preemption_grace_s,
-        aging_tokens_per_s=config.aging_tokens_per_s,
-        max_preemptions=config.max_preemptions,
-        thinking_stream_tokens=config.thinking_chunk_tokens,
-    )
-
-
-def _load(config: WorkerConfig) -> tuple[LLMEngine, Prompts]:
-    _check_device(config.device)
-    torch.set_num_threads(config.threads)
+def _load(config: WorkerConfig) -> tuple[AsyncEngine, Prompts, Limits]:
     tokenizer = Tokenizer(config.model_dir)
     rules = ExitRules.load(config.model_dir)
     separators = (rules or ExitRules()).separators
     tokens = tokenizer.special_tokens(config.wrap_up_text, separators)
     prompts = Prompts(tokenizer, SamplingDefaults.load(config.model_dir))
-    controller = _controller(config, tokenizer, rules)
-    return LLMEngine(engine_config(config), tokens, controller), prompts
-
-
-def _controller(
-    config: WorkerConfig, tokenizer: Tokenizer, rules: ExitRules | None
-) -> EarlyExit | None:
-    """Early exit by the model's own rules; by the defaults only when that was asked for."""
-    if config.early_exit == "off" or not tokenizer.can_think:
-        return None
-    if rules is None and config.early_exit == "auto":
+    limits = _limits(config, tokens)
+    controller = early_exit_of(config, tokenizer, rules)
+    engine = open_engine(config, tokens, controller)
+    if controller is None and config.early_exit == "auto":
         _log.info(
             "thinking does not stop early: %s has no %s; `ponder calibrate` writes one",
             config.model_dir,
             FILE_NAME,
         )
-        return None
-    return EarlyExit.of(rules or ExitRules(), tokenizer)
+    return engine, prompts, limits
 
 
-def _check_device(name: str) -> None:
-    try:
-        is_missing = torch.device(name).type == "cuda" and not torch.cuda.is_available()
-    except RuntimeError:
-        raise ConfigError(f"WORKER_DEVICE {name!r} is not a device of torch") from None
-    if is_missing:
-        raise ConfigError(f"WORKER_DEVICE is {name!r} but torch finds no CUDA device here")
-
-
-def _limits(config: WorkerConfig, llm: LLMEngine) -> Limits:
-    markers = (llm.tokens.think_open_id, llm.tokens.think_close_id)
+def _limits(config: WorkerConfig, tokens: SpecialTokens) -> Limits:
+    markers = (tokens.think_open_id, tokens.think_close_id)
     return Limits(
         model=config.model,
         max_thinking_budget=config.thinking_budget_cap,
         max_answer_tokens=config.max_answer_tokens,
         max_prompt_bytes=config.max_prompt_bytes,
-        vocab_size=llm.spec.vocab_size,
+        vocab_size=load_spec(config.model_dir).vocab_size,
         marker_ids=frozenset(marker for marker in markers if marker is not None),
     )
 

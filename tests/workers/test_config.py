@@ -6,7 +6,7 @@ import pytest
 
 from ponder.environment import ConfigError
 from workers.config import WorkerConfig
-from workers.process import engine_config
+from workers.engine_host import engine_config
 
 NEEDED = {
     "WORKER_MODEL_DIR": "/models/tiny",

@@ -54,6 +54,14 @@ async def test_the_books_of_an_exit_are_the_same_everywhere(start_worker, ask):
     assert usage.probe_tokens > 0
 
 
+async def test_an_engine_in_a_process_of_its_own_stops_early_too(start_worker, ask):
+    worker = await start_worker(**SETTINGS, engine_process="process")
+
+    reply = await worker.think(ask())
+
+    assert reply.done.stop == budget_pb2.THINKING_STOP_CONFIDENT
+
+
 async def test_a_model_without_rules_thinks_to_its_end(start_worker, ask, make_request):
     worker = await start_worker(early_exit="auto")  # the tiny model has none
 

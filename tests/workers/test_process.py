@@ -1,7 +1,9 @@
 """The worker as a process: its start, its one-line errors, its drain, the death of its engine."""
 
 import asyncio
+import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +21,9 @@ from ponder.environment import ConfigError
 from ponder.ledger import Ledger
 from ponder.v1 import worker_pb2_grpc
 from tests.workers.conftest import MODEL, TENANT, Reply
+from workers.config import WorkerConfig
 from workers.engine import EngineStopped, LLMEngine
+from workers.engine_host import has_own_process
 from workers.process import _serve
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +91,38 @@ def test_a_broken_checkpoint_is_named_in_one_line(worker_env, tmp_path):
     assert str(broken) in line
 
 
+@pytest.mark.e2e
+def test_what_the_engines_process_cannot_load_is_named_in_one_line(worker_env, tiny_dir, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_dir, copy, ignore=shutil.ignore_patterns("*.safetensors"))
+
+    status, line = _failure(
+        _command_env(worker_env, WORKER_MODEL_DIR=str(copy), WORKER_ENGINE_PROCESS="process")
+    )
+
+    assert status == 1
+    assert str(copy) in line
+
+
+@pytest.mark.parametrize(
+    ("device", "setting", "expected"),
+    [
+        ("cpu", "auto", False),
+        ("cuda", "auto", True),
+        ("cuda:0", "auto", True),
+        ("cpu", "process", True),
+        ("cuda", "thread", False),
+    ],
+)
+def test_on_a_gpu_the_engine_has_a_process_of_its_own(
+    worker_env, monkeypatch, device, setting, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    environ = worker_env | {"WORKER_DEVICE": device, "WORKER_ENGINE_PROCESS": setting}
+
+    assert has_own_process(WorkerConfig.from_env(environ)) == expected
+
+
 @pytest.mark.parametrize("device", ["quantum", "cuda:99"])
 async def test_a_device_that_is_not_there_is_named(start_worker, device):
     if device.startswith("cuda") and torch.cuda.is_available():
@@ -97,10 +133,16 @@ async def test_a_device_that_is_not_there_is_named(start_worker, device):
 
 
 @pytest.mark.e2e
-async def test_sigterm_lets_running_requests_finish(worker_env, redis_url, make_request, tmp_path):
+@pytest.mark.parametrize("engine_process", ["thread", "process"])
+async def test_sigterm_lets_running_requests_finish(
+    worker_env, redis_url, make_request, tmp_path, engine_process
+):
+    """To the whole group, as supervisors may send it."""
     address = f"unix:{tmp_path}/w.sock"
-    environ = _command_env(worker_env, WORKER_LISTEN=address)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "workers", env=environ)
+    environ = _command_env(worker_env, WORKER_LISTEN=address, WORKER_ENGINE_PROCESS=engine_process)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "workers", env=environ, start_new_session=True
+    )
     try:
         async with rpc.open_channel(address) as channel:
             await _wait_until_serving(channel)
@@ -108,7 +150,7 @@ async def test_sigterm_lets_running_requests_finish(worker_env, redis_url, make_
             reply = Reply()
             async for event in stub.Think(make_request(thinking_budget=1500)):
                 if not reply.thinking_ids:
-                    process.send_signal(signal.SIGTERM)
+                    os.killpg(process.pid, signal.SIGTERM)
                 reply.add(event)
             status = await asyncio.wait_for(process.wait(), 30)
     finally:
@@ -148,6 +190,22 @@ async def test_a_dead_engine_fails_its_streams_and_ends_the_process(
     await call.read()
     monkeypatch.setattr(LLMEngine, "step", _fail)
 
+    with pytest.raises(EngineStopped):
+        await _serve(worker.parts.server, worker.parts.engine)
+
+    code, details = await worker.status_of(call)
+    assert code == grpc.StatusCode.UNAVAILABLE
+    assert details == "the engine has stopped; ask another worker"
+    assert await worker.traces() == []
+
+
+async def test_a_killed_engine_fails_its_streams_and_ends_the_process(start_worker, make_request):
+    worker = await start_worker(engine_process="process")
+    call = worker.stub.Think(make_request(thinking_budget=3000))
+    await call.read()
+    [child] = multiprocessing.active_children()
+
+    child.kill()
     with pytest.raises(EngineStopped):
         await _serve(worker.parts.server, worker.parts.engine)
 

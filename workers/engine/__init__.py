@@ -16,6 +16,7 @@ from workers.engine.errors import (
     RequestFailed,
 )
 from workers.engine.metrics import EngineLoad
+from workers.engine.process_engine import ProcessEngine
 from workers.engine.request import (
     EngineOutput,
     EngineRequest,
@@ -25,6 +26,7 @@ from workers.engine.request import (
     Usage,
 )
 from workers.engine.thinking import SpecialTokens
+from workers.engine.thread_engine import ThreadEngine
 
 __all__ = [
     "AsyncEngine",
@@ -45,9 +47,11 @@ __all__ = [
     "InvalidRequest",
     "LLMEngine",
     "OutOfMemory",
+    "ProcessEngine",
     "QueueFull",
     "RequestFailed",
     "SpecialTokens",
     "ThinkingStop",
+    "ThreadEngine",
     "Usage",
 ]

@@ -1,22 +1,22 @@
-"""The engine for asyncio: a loop in its own thread, one async iterator per request.
+"""The engine for asyncio: one async iterator per request, wherever the engine runs.
 
-Commands reach the thread through a queue; the outputs of a step come back by one
-call_soon_threadsafe. A mailbox holds at most the tokens that its request may produce.
+Commands leave by a queue; what a step gave comes back by one call_soon_threadsafe. A mailbox holds
+at most the tokens that its request may produce.
 """
 
 import asyncio
-import logging
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from queue import SimpleQueue
 from types import TracebackType
+from typing import Self
 
-from workers.engine.engine import LLMEngine
+from workers.engine.engine_loop import Abort, CloseThinking, Commands, Event, Progress, Refusal
 from workers.engine.errors import EngineStopped, InvalidRequest, RequestFailed
 from workers.engine.metrics import EngineLoad
 from workers.engine.request import EngineOutput, EngineRequest
-
-logger = logging.getLogger(__name__)
 
 
 class _Mailbox:
@@ -44,20 +44,19 @@ class _Mailbox:
         return self._outputs.popleft()
 
 
-class AsyncEngine:
-    """Owns the engine's thread from `start` to `close`; use it as an async context manager."""
+class AsyncEngine(ABC):
+    """Owns a running engine from `start` to `close`; use it as an async context manager."""
 
-    def __init__(self, engine: LLMEngine) -> None:
-        self.failure: Exception | None = None  # what ended the loop, when a fault did
-        self._engine = engine
+    def __init__(self, load: EngineLoad) -> None:
+        self.failure: Exception | None = None  # what ended the engine, when a fault did
+        self._commands: Commands = SimpleQueue()
+        self._load = load
         self._mailboxes: dict[str, _Mailbox] = {}
-        self._commands: deque[Callable[[], None]] = deque()
-        self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def __aenter__(self) -> "AsyncEngine":
+    async def __aenter__(self) -> Self:
         self.start()
         return self
 
@@ -70,17 +69,14 @@ class AsyncEngine:
         await self.close()
 
     def start(self) -> None:
-        """Start the thread; outputs go to the event loop that calls this."""
+        """Begin; outputs go to the event loop that calls this."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     async def close(self) -> None:
-        """Stop after the current step; requests that still run fail with EngineStopped."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
-        if self._thread.ident is not None:
-            await asyncio.to_thread(self._thread.join)
+        """Stop; requests that still run fail with EngineStopped."""
+        self._stop()
+        await asyncio.to_thread(self._wait_for_end)
         self._fail_all(EngineStopped("the engine was closed"))
 
     @property
@@ -88,8 +84,8 @@ class AsyncEngine:
         return self._thread.is_alive() and not self._stopping and self.failure is None
 
     def load(self) -> EngineLoad:
-        """A snapshot of load and speed."""
-        return self._engine.load()
+        """Load and speed after a recent step."""
+        return self._load
 
     async def submit(self, request: EngineRequest) -> AsyncIterator[EngineOutput]:
         """Run a request and yield what it gains; closing the iterator aborts it.
@@ -107,7 +103,7 @@ class AsyncEngine:
         mailbox = self._mailboxes[request.request_id] = _Mailbox()
         is_finished = False
         try:
-            self._command(lambda: self._add(request))
+            self._commands.put(request)
             while not is_finished:
                 output = await mailbox.get()
                 is_finished = output.finished is not None
@@ -121,71 +117,58 @@ class AsyncEngine:
 
     def abort(self, request_id: str) -> None:
         """End a request; its iterator gets a last output that says so."""
-        self._command(lambda: self._engine.abort(request_id))
+        self._commands.put(Abort(request_id))
 
     def close_thinking(self, request_id: str) -> None:
         """Cut the thinking of a request after one more token; the answer follows."""
-        self._command(lambda: self._engine.close_thinking(request_id))
+        self._commands.put(CloseThinking(request_id))
 
-    def _command(self, command: Callable[[], None]) -> None:
-        with self._wake:
-            self._commands.append(command)
-            self._wake.notify()
+    def _stop(self) -> None:
+        self._stopping = True
+        self._commands.put(None)
 
-    # On the engine's thread
+    def _wait_for_end(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join()
 
+    # On a thread of its own
+
+    @abstractmethod
     def _run(self) -> None:
-        try:
-            while self._wait_for_work():
-                self._publish(self._engine.step())
-        except Exception as error:
-            logger.exception("the engine loop failed")
-            self.failure = error
-            stopped = EngineStopped(f"the engine failed: {type(error).__name__}: {error}")
-            stopped.__cause__ = error
-            self._call_soon(lambda: self._fail_all(stopped))
+        """Report what the engine does until it has ended, and how it failed."""
 
-    def _wait_for_work(self) -> bool:
-        """Apply commands; sleep while there is nothing to do; False means stop."""
-        while not self._stopping:
-            while self._commands:
-                self._commands.popleft()()
-            if self._engine.has_work:
-                return True
-            with self._wake:
-                self._wake.wait_for(lambda: self._stopping or self._commands)
-        return False
+    def _report(self, event: Event) -> None:
+        self._call_soon(lambda: self._receive(event))
 
-    def _add(self, request: EngineRequest) -> None:
-        try:
-            self._engine.add_request(request)
-        except Exception as error:  # noqa: BLE001 - fails this request, not the others
-            failure = error
-            self._call_soon(lambda: self._fail(request.request_id, failure))
-
-    def _publish(self, outputs: list[EngineOutput]) -> None:
-        if outputs:
-            self._call_soon(lambda: self._deliver(outputs))
+    def _fail_engine(self, text: str, cause: Exception | None = None) -> None:
+        stopped = EngineStopped(text)
+        stopped.__cause__ = cause
+        self.failure = stopped if cause is None else cause
+        self._call_soon(lambda: self._fail_all(stopped))
 
     def _call_soon(self, callback: Callable[[], None]) -> None:
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError:  # the event loop is closed: nobody listens any more
-            self._stopping = True
+            self._stop()
 
     # On the event loop
+
+    def _receive(self, event: Event) -> None:
+        match event:
+            case Progress(outputs, load):
+                self._load = load
+                self._deliver(outputs)
+            case Refusal(request_id, error):
+                if (mailbox := self._mailboxes.get(request_id)) is not None:
+                    mailbox.fail(error)
 
     def _deliver(self, outputs: list[EngineOutput]) -> None:
         for output in outputs:
             mailbox = self._mailboxes.get(output.request_id)
             if mailbox is not None:  # else its reader has gone
                 mailbox.put(output)
-
-    def _fail(self, request_id: str, error: Exception) -> None:
-        mailbox = self._mailboxes.get(request_id)
-        if mailbox is not None:
-            mailbox.fail(error)
 
     def _fail_all(self, error: Exception) -> None:
         for mailbox in self._mailboxes.values():

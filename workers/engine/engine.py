@@ -1,6 +1,6 @@
 """The engine: a checkpoint, a scheduler and a runner behind add_request, abort and step.
 
-Synchronous and single-threaded; async_engine.py gives it a thread.
+Synchronous and single-threaded; thread_engine.py and process_engine.py run it.
 """
 
 import logging

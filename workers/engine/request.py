@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class ThinkingStop(StrEnum):
@@ -95,9 +96,11 @@ class Finished:
     failure: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOutput:
-    """The tokens a request gained since its last output; `logprobs` are those of `answer_ids`."""
+class EngineOutput(NamedTuple):
+    """The tokens a request gained since its last output; `logprobs` are those of `answer_ids`.
+
+    A tuple, because a process that sends dozens after every step pickles dataclasses slowly.
+    """
 
     request_id: str
     thinking_ids: tuple[int, ...]

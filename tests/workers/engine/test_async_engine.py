@@ -3,11 +3,11 @@ import asyncio
 import pytest
 
 from workers.engine import (
-    AsyncEngine,
     EngineStopped,
     FinishReason,
     InvalidRequest,
     ThinkingStop,
+    ThreadEngine,
 )
 
 DEADLINE_S = 20
@@ -15,7 +15,7 @@ DEADLINE_S = 20
 
 @pytest.fixture
 async def engine(make_engine):
-    async with AsyncEngine(make_engine(num_pages=800, max_model_len=2000)) as engine:
+    async with ThreadEngine(make_engine(num_pages=800, max_model_len=2000)) as engine:
         yield engine
 
 
@@ -97,7 +97,7 @@ async def test_a_reader_that_leaves_frees_the_pages(engine, make_request):
 
 
 async def test_close_fails_what_still_runs(make_engine, make_request):
-    engine = AsyncEngine(make_engine(num_pages=800, max_model_len=2000))
+    engine = ThreadEngine(make_engine(num_pages=800, max_model_len=2000))
     engine.start()
     stream = engine.submit(make_request(10, thinking_budget=1500))
     await anext(stream)
@@ -121,7 +121,7 @@ async def test_a_fault_in_the_loop_reaches_every_request(make_engine, make_reque
         raise fault
 
     monkeypatch.setattr(inner.runner, "run", fail)
-    async with AsyncEngine(inner) as engine, asyncio.timeout(DEADLINE_S):
+    async with ThreadEngine(inner) as engine, asyncio.timeout(DEADLINE_S):
         results = await asyncio.gather(
             *(collect(engine, make_request(index)) for index in range(3)), return_exceptions=True
         )

@@ -9,7 +9,14 @@ import torch
 
 from tests.workers.engine.conftest import special_tokens
 from tests.workers.engine.sabotage import Sabotage
-from workers.engine import AsyncEngine, EngineConfig, Finished, FinishReason, LLMEngine, OutOfMemory
+from workers.engine import (
+    EngineConfig,
+    Finished,
+    FinishReason,
+    LLMEngine,
+    OutOfMemory,
+    ThreadEngine,
+)
 from workers.engine.blocks import KvGeometry
 from workers.engine.engine import choose_num_pages
 from workers.engine.errors import RequestFailed
@@ -243,7 +250,7 @@ async def test_a_failed_request_raises_after_its_last_output(make_engine, make_r
     poison_embedding(inner, 96)
     outputs: list[EngineOutput] = []
     failing = make_request(9, prompt_ids=[1, 96, 3])
-    async with AsyncEngine(inner) as engine, asyncio.timeout(20):
+    async with ThreadEngine(inner) as engine, asyncio.timeout(20):
         good = engine.submit(make_request(0))
         first = await anext(good)
         with pytest.raises(RequestFailed, match="not finite"):
