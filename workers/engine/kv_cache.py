@@ -18,10 +18,12 @@ class KeyView:
     """The cached keys that a step's queries see, for the layers of one window.
 
     `gather`: (2 * rows * kv_heads * pages,) int32, heads of pages to read.
+    `last`: (rows, queries) int64, the last key that each query sees.
     `bias`: (rows, 1, 1 or group_size * queries, keys), 0 where a query sees a key, else -inf.
     """
 
     gather: Tensor
+    last: Tensor
     bias: Tensor
 
 
@@ -48,6 +50,10 @@ class PagedKvCache:
         ]
         self._tokens = [pages.view(-1, spec.head_dim) for pages in self._pages]
         self._gathered = self._pages[0].new_empty(0)
+        kinds = torch.arange(2, device=device)[:, None] * num_pages * spec.num_kv_heads
+        heads = kinds + torch.arange(spec.num_kv_heads, device=device)  # of page 0
+        self._page_heads = heads.to(torch.int32)[:, None, :, None]
+        self._token_heads = heads.flatten() * page_size
         self.num_copies = 0  # of whole pages, clearings included, so far
 
     @staticmethod
@@ -64,33 +70,29 @@ class PagedKvCache:
 
     def page_heads(self, pages: Tensor) -> Tensor:
         """Gather index of `pages` (rows, pages): keys, then values, by row, head and page."""
-        heads = torch.arange(self._num_kv_heads, dtype=torch.int32, device=pages.device)
-        keys = pages[:, None, :] * self._num_kv_heads + heads[:, None]
-        return torch.stack((keys, keys + self._num_pages * self._num_kv_heads)).flatten()
+        return (pages[:, None] * self._num_kv_heads + self._page_heads).flatten()
 
     def token_rows(self, pages: Tensor, offsets: Tensor) -> Tensor:
         """Write index of tokens at `offsets` in `pages`: by token, then keys and values, head."""
-        heads = torch.arange(self._num_kv_heads, device=pages.device)
-        keys = (pages[:, None] * self._num_kv_heads + heads) * self.page_size + offsets[:, None]
-        values = keys + self._num_pages * self._num_kv_heads * self.page_size
-        return torch.cat((keys, values), 1).flatten()
+        first = pages * (self._num_kv_heads * self.page_size) + offsets
+        return (first[:, None] + self._token_heads).flatten()
 
     def store(self, layer: int, rows: Tensor, keys_values: Tensor) -> None:
         """Write `keys_values` (tokens, 2 * kv_heads, head_dim) at `token_rows`."""
         self._tokens[layer].index_copy_(0, rows, keys_values.reshape(-1, self._head_dim))
 
-    def gather(self, layer: int, view: KeyView, num_rows: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of a view, each (rows, kv_heads, keys, head_dim).
+    def gather(self, layer: int, page_heads: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
+        """Keys and values at `page_heads`, each (rows, kv_heads, keys, head_dim).
 
         They are valid until the next call: all layers share one buffer, because fresh memory for
         megabytes that live for microseconds costs more in page faults than the copy itself.
         """
         pages = self._pages[layer]
-        size = len(view.gather) * pages.shape[1]
+        size = len(page_heads) * pages.shape[1]
         if self._gathered.numel() < size:
             self._gathered = pages.new_empty(size)
         found = self._gathered[:size].view(-1, pages.shape[1])
-        torch.index_select(pages, 0, view.gather, out=found)
+        torch.index_select(pages, 0, page_heads, out=found)
         shape = (2, num_rows, self._num_kv_heads, -1, self._head_dim)
         keys, values = found.view(shape).unbind(0)
         return keys, values

@@ -35,11 +35,10 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRectangle:
-    """A rectangle on the device, and which states of it are wanted: query `last` of `rows`."""
+    """A rectangle on the device, and which of its rows * queries states are wanted."""
 
     batch: TokenBatch
-    rows: Tensor
-    last: Tensor
+    wanted: Tensor
 
 
 class ModelRunner:
@@ -86,10 +85,8 @@ class ModelRunner:
     @torch.inference_mode()
     def prepare(self, rectangle: Rectangle, sampled: Ints) -> PreparedRectangle:
         """Everything that computing the last states of the rows `sampled` needs of the host."""
-        last = rectangle.lengths[sampled] - 1
-        return PreparedRectangle(
-            self._batch(rectangle), self._to_device(sampled), self._to_device(last)
-        )
+        wanted = sampled * rectangle.ids.shape[1] + rectangle.lengths[sampled] - 1
+        return PreparedRectangle(self._batch(rectangle), self._to_device(wanted))
 
     @torch.inference_mode()
     def logits(self, parts: Sequence[PreparedRectangle]) -> Tensor:
@@ -104,7 +101,7 @@ class ModelRunner:
 
     def _last_states(self, part: PreparedRectangle) -> Tensor:
         """(rows, hidden)"""
-        return self.decoder.forward(part.batch)[part.rows, part.last]
+        return self.decoder.forward(part.batch).flatten(0, 1).index_select(0, part.wanted)
 
     def _pack(self, plan: StepPlan) -> Iterator[tuple[Rectangle, Ints]]:
         """Rectangles in plan order, each with the rows that sample."""
@@ -161,24 +158,20 @@ class ModelRunner:
         # Padding repeats a row's own last page: what another row holds may not be finite.
         columns = np.minimum(columns, last_page[:, None])
         gather = self.cache.page_heads(self._to_device(self._pages_at(rectangle.slots, columns)))
-        bias = self._bias(positions, first_page * page_size, columns.shape[1], window)
-        return KeyView(gather, bias)
+        last = self._to_device(positions - first_page[:, None] * page_size)
+        return KeyView(gather, last, self._bias(last, columns.shape[1] * page_size, window))
 
-    def _bias(self, positions: Ints, first_key: Ints, num_pages: int, window: int | None) -> Tensor:
+    def _bias(self, last: Tensor, num_keys: int, window: int | None) -> Tensor:
         """0 where a query sees a key, -inf elsewhere."""
-        page_size, spec = self.cache.page_size, self.decoder.spec
-        keys = self._to_device(first_key)[:, None, None] + torch.arange(
-            num_pages * page_size, device=self._device
-        )
-        queries = self._to_device(positions)[:, :, None]
-        hidden = keys > queries
+        keys, last = torch.arange(num_keys, device=self._device), last[:, :, None]
+        hidden = keys > last
         if window is not None:
-            hidden |= keys <= queries - window
+            hidden |= keys <= last - window
         bias = torch.zeros(hidden.shape, dtype=self.cache.dtype, device=self._device)
         bias.masked_fill_(hidden, float("-inf"))
-        if positions.shape[1] == 1:  # the same for all query heads: broadcast
+        if last.shape[1] == 1:  # the same for all query heads: broadcast
             return bias[:, None]
-        return bias.repeat(1, spec.group_size, 1)[:, None]
+        return bias.repeat(1, self.decoder.spec.group_size, 1)[:, None]
 
     def _pages_at(self, slots: Ints, columns: Ints) -> NDArray[np.int32]:
         """Physical pages; columns past the table belong to padding and read its last one."""

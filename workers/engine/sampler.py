@@ -90,7 +90,7 @@ class Sampler:
 
     def _apply_bans(self, logits: Tensor, ban: Tensor) -> None:
         columns = logits.index_select(1, self._ids)
-        columns.masked_fill_(self._banned[ban], float("-inf"))
+        columns.masked_fill_(self._banned.index_select(0, ban), float("-inf"))
         logits.index_copy_(1, self._ids, columns)
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.engine.kernels.interface import LayerCache
+from workers.engine.models.linear import project
 from workers.engine.models.rope import RotaryTable
 from workers.engine.models.spec import ModelSpec
 from workers.engine.row_table import BAN, NUM_TOKENS, TEMPERATURE, TOP_P, RowBatch
@@ -27,17 +28,17 @@ class TorchKernels:
         self, hidden: Tensor, norm: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
         """See DecodeKernels."""
-        return F.linear(self._norm(hidden, norm), weight, bias)
+        return project(self._norm(hidden, norm), weight, bias)
 
     def linear_add(
         self, inputs: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor
     ) -> Tensor:
         """See DecodeKernels."""
-        return residual + F.linear(inputs, weight, bias)
+        return residual + project(inputs, weight, bias)
 
     def norm_gate_up(self, hidden: Tensor, norm: Tensor, weight: Tensor) -> Tensor:
         """See DecodeKernels."""
-        gate, up = F.linear(self._norm(hidden, norm), weight).chunk(2, dim=-1)
+        gate, up = project(self._norm(hidden, norm), weight).chunk(2, dim=-1)
         return F.silu(gate) * up
 
     def rotate_store(

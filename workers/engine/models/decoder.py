@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workers.engine.kv_cache import KeyView, PagedKvCache
 from workers.engine.models.dense_keys import DenseKeys
+from workers.engine.models.linear import add_projection, project
 from workers.engine.models.norm import RmsNorm
 from workers.engine.models.rope import RotaryTable
 from workers.engine.models.spec import ModelSpec
@@ -19,7 +20,7 @@ from workers.engine.models.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One layer; projections that share their input are fused."""
+    """One layer; projections that share their input are fused, and all are as `lay_out` gives."""
 
     input_norm: Tensor
     qkv: Tensor  # ((heads + 2 * kv_heads) * head_dim, hidden)
@@ -74,22 +75,22 @@ class Decoder:
         for index, layer in enumerate(self.weights.layers):
             heads = self._project(layer, hidden, angles)
             attended = self._attend(index, heads, batch)
-            hidden.addmm_(attended, layer.output.t())
+            add_projection(hidden, attended, layer.output)
             if layer.output_bias is not None:
                 hidden += layer.output_bias
-            hidden.addmm_(self._mlp(layer, hidden), layer.down.t())
+            add_projection(hidden, self._mlp(layer, hidden), layer.down)
         return self._norm(hidden, self.weights.norm).view(rows, queries, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (rows, vocabulary) in float32 of normed states (rows, hidden)."""
-        return F.linear(hidden, self.weights.head).float()
+        return project(hidden, self.weights.head).float()
 
     def _project(
         self, layer: LayerWeights, hidden: Tensor, angles: tuple[Tensor, Tensor]
     ) -> Tensor:
         """Queries, keys and values (tokens, heads + 2 * kv_heads, head_dim), rotated."""
         spec = self.spec
-        projected = F.linear(self._norm(hidden, layer.input_norm), layer.qkv, layer.qkv_bias)
+        projected = project(self._norm(hidden, layer.input_norm), layer.qkv, layer.qkv_bias)
         heads = projected.view(len(hidden), -1, spec.head_dim)
         num_rotated = spec.num_heads + spec.num_kv_heads
         rotated = heads[:, :num_rotated]
@@ -114,6 +115,6 @@ class Decoder:
 
     def _mlp(self, layer: LayerWeights, hidden: Tensor) -> Tensor:
         """The inner activations (tokens, intermediate), before the projection down."""
-        gate_up = F.linear(self._norm(hidden, layer.mlp_norm), layer.gate_up)
+        gate_up = project(self._norm(hidden, layer.mlp_norm), layer.gate_up)
         gate, up = gate_up.chunk(2, dim=-1)
         return F.silu(gate).mul_(up)

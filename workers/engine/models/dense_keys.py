@@ -67,7 +67,7 @@ class DenseKeys:
         window = self._windows[layer]
         if window in self._used:
             return self._rectangles[window].of(layer, view, new)
-        return self._cache.gather(layer, view, view.bias.shape[0])
+        return self._cache.gather(layer, view.gather, view.bias.shape[0])
 
     def _pays(self, view: KeyView, num_rows: int) -> bool:
         min_bytes, max_bytes = self._limits
@@ -86,8 +86,9 @@ class _Rectangle:
         self._buffers: dict[int, Tensor] = {}
         self._pages = torch.empty(0, 0, dtype=torch.int32)  # of each row, as last seen
         self._newest = torch.empty(0, dtype=torch.int64)  # the key of each row's last token
+        self._heads = torch.empty(0, 0, dtype=torch.int64)  # where those of a row begin
         self._targets = torch.empty(0, dtype=torch.int64)  # where this step's tokens go
-        self._stale: list[tuple[int, KeyView]] = []
+        self._stale: list[tuple[int, Tensor]] = []  # rows, and what to gather for them
 
     def forget(self) -> None:
         """What is here no longer equals the pages."""
@@ -98,23 +99,19 @@ class _Rectangle:
         num_heads, _ = self._shape
         num_keys = view.bias.shape[-1]
         heads = view.gather.view(2, num_rows, num_heads, -1)
-        pages, newest = heads[0, :, 0], _newest_keys(view)
+        pages, newest = heads[0, :, 0], view.last[:, 0]
         if not self._fits(num_rows, num_keys):
             self._allocate(num_rows, num_keys + _SPARE_TOKENS, view)
             self.forget()
-        is_kept = self._is_kept(pages)
-        self._stale = [
-            (row, KeyView(heads[:, row].flatten(), view.bias[row : row + 1]))
-            for row in (~is_kept).nonzero().flatten().tolist()
-        ]
+        self._stale = [(row, heads[:, row].flatten()) for row in self._stale_rows(pages)]
         self._pages, self._newest = pages, newest
-        self._targets = self._rows_of(newest)
+        self._targets = (self._heads[:num_rows] + newest[:, None]).flatten()
 
     def of(self, layer: int, view: KeyView, new: Tensor) -> tuple[Tensor, Tensor]:
         buffer, num_keys = self._buffers[layer], view.bias.shape[-1]
         buffer.view(-1, self._shape[1]).index_copy_(0, self._targets, new.flatten(0, 1))
-        for row, stale in self._stale:
-            keys, values = self._cache.gather(layer, stale, 1)
+        for row, page_heads in self._stale:
+            keys, values = self._cache.gather(layer, page_heads, 1)
             buffer[0, row, :, :num_keys] = keys[0]
             buffer[1, row, :, :num_keys] = values[0]
         keys, values = buffer[:, : len(self._pages), :, :num_keys]
@@ -131,29 +128,20 @@ class _Rectangle:
         num_heads, head_dim = self._shape
         shape = (2, num_rows, num_heads, capacity, head_dim)
         self._buffers = {layer: view.bias.new_zeros(shape) for layer in self._layers}
+        kinds, rows = torch.arange(2)[:, None], torch.arange(num_rows)[:, None, None]
+        heads = (kinds * num_rows + rows) * num_heads + torch.arange(num_heads)
+        self._heads = heads.flatten(1) * capacity
 
-    def _is_kept(self, pages: Tensor) -> Tensor:
-        """Rows (rows,) on the pages they were on, as far as these held tokens."""
+    def _stale_rows(self, pages: Tensor) -> list[int]:
+        """Rows that are not on the pages they were on, as far as these held tokens."""
+        if torch.equal(pages, self._pages):
+            return []
         num_rows = min(len(pages), len(self._pages))
         num_columns = min(pages.shape[1], self._pages.shape[1])
         is_same = pages[:num_rows, :num_columns] == self._pages[:num_rows, :num_columns]
         last_columns = self._newest[:num_rows] // self._cache.page_size
         is_empty = torch.arange(num_columns) > last_columns[:, None]
-        is_kept = torch.zeros(len(pages), dtype=torch.bool)
-        is_kept[:num_rows] = (is_same | is_empty).all(1) & (last_columns < num_columns)
-        return is_kept
-
-    def _rows_of(self, newest: Tensor) -> Tensor:
-        """Rows of the flattened buffer: by row of the batch, then keys and values, then head."""
-        num_heads, _ = self._shape
-        _, row_capacity, _, capacity, _ = self._buffers[self._layers[0]].shape
-        rows = torch.arange(len(newest))[:, None, None]
-        kinds = torch.arange(2)[:, None]
-        heads = (kinds * row_capacity + rows) * num_heads + torch.arange(num_heads)
-        return (heads * capacity + newest[:, None, None]).flatten()
-
-
-def _newest_keys(view: KeyView) -> Tensor:
-    """Per row the last key that its one query sees, (rows,)."""
-    is_seen = view.bias[:, 0, 0] == 0
-    return (is_seen * torch.arange(1, is_seen.shape[1] + 1)).argmax(1)
+        is_stale = torch.ones(len(pages), dtype=torch.bool)
+        is_stale[:num_rows] = ~((is_same | is_empty).all(1) & (last_columns < num_columns))
+        stale: list[int] = is_stale.nonzero().flatten().tolist()
+        return stale

@@ -12,6 +12,7 @@ from torch import Tensor
 from workers.engine.errors import CheckpointError
 from workers.engine.models.checkpoint import Checkpoint, read_json
 from workers.engine.models.decoder import DecoderWeights, LayerWeights
+from workers.engine.models.linear import lay_out
 from workers.engine.models.memory import FreeBytes, enough_memory, free_bytes, weight_bytes
 from workers.engine.models.spec import ModelSpec
 
@@ -61,7 +62,6 @@ class _Assembly:
     ) -> None:
         self._spec = spec
         self._checkpoint = checkpoint
-        self._is_cpu = device.type == "cpu"
         self._empty = partial(torch.empty, dtype=dtype, device=device)
 
     def decoder(self) -> DecoderWeights:
@@ -77,9 +77,7 @@ class _Assembly:
 
     def _tied_head(self, embedding: Tensor) -> Tensor:
         """The embedding; a small one on CPU is copied into the order that multiplies faster."""
-        if not self._is_cpu or embedding.nbytes > _MAX_COPIED_BYTES:
-            return embedding
-        return embedding.t().contiguous().t()
+        return embedding if embedding.nbytes > _MAX_COPIED_BYTES else lay_out(embedding)
 
     def _layer(self, prefix: str) -> LayerWeights:
         spec, attention = self._spec, prefix + "self_attn."
@@ -106,18 +104,12 @@ class _Assembly:
 
     def _fuse(self, sizes: dict[str, int], *columns: int) -> Tensor:
         """Tensors of (size, *columns) below each other."""
-        fused = self._allocate(sum(sizes.values()), *columns)
+        fused = self._empty((sum(sizes.values()), *columns))
         start = 0
         for name, size in sizes.items():
             self._checkpoint.read(name, fused[start : start + size])
             start += size
-        return fused
-
-    def _allocate(self, rows: int, *columns: int) -> Tensor:
-        """On CPU a projection lies in memory by input: small batches multiply twice as fast so."""
-        if self._is_cpu and columns:
-            return self._empty((*columns, rows)).t()
-        return self._empty((rows, *columns))
+        return lay_out(fused) if columns else fused
 
     def _qk_norm(self, attention: str) -> Tensor:
         """The norm weights repeated per head, (heads + kv_heads, head_dim)."""

@@ -87,7 +87,7 @@ class Workload:
         new = torch.randn(size, generator=self.random)
         self.cache.store(layer, batch.write_rows, new)
         found = [part.clone() for part in self.keys.of(layer, view, new)]
-        expected = self.cache.gather(layer, view, shape[0])
+        expected = self.cache.gather(layer, view.gather, shape[0])
         is_seen = (view.bias == 0).any(2)[:, :, :, None]  # (rows, 1, keys, 1)
         for a, b in zip(found, expected, strict=True):
             torch.testing.assert_close(a * is_seen, b * is_seen, atol=0, rtol=0)
