@@ -48,6 +48,13 @@ class StepPlan:
         return self.sampled_slots[: len(self.decode)]
 
     @property
+    def largest(self) -> Sequence:
+        """What needs the most memory: the largest prefill, else the longest row."""
+        if self.chunks:
+            return max(self.chunks, key=lambda chunk: chunk.num_tokens).sequence
+        return max(self.decode, key=lambda sequence: len(sequence.pages))
+
+    @property
     def num_prefill_tokens(self) -> int:
         return sum(chunk.num_tokens for chunk in self.chunks)
 

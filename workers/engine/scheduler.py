@@ -92,14 +92,8 @@ class Scheduler:
         return sequence.take_output(now_s, self._geometry.bytes_per_page)
 
     def give_up_largest(self, plan: StepPlan, needed: str, now_s: float) -> EngineOutput | None:
-        """End what asked for most in a step that memory did not suffice for.
-
-        That is the largest prefill, or the longest row; None when it was a branch.
-        """
-        if plan.chunks:
-            largest = max(plan.chunks, key=lambda chunk: chunk.num_tokens).sequence
-        else:
-            largest = max(plan.decode, key=lambda sequence: len(sequence.pages))
+        """End what asked for most of the memory of a step; None when it was a branch."""
+        largest = plan.largest
         if isinstance(largest, Branch):
             self.branches.drop(largest)
             return None
