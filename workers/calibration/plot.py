@@ -7,10 +7,11 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from workers.calibration.learn import Calibration
 
+_LINEAR_BELOW = 0.01  # shares smaller than this are not worth a logarithm
 _SAVED, _RISK, _CHOSEN = "#0b57d0", "#b3261e", "#24292f"
 
 
@@ -40,7 +41,10 @@ def _draw_lost(axes: Axes, calibration: Calibration, risk: float) -> None:
     axes.plot(confidence, [o.risk_bound for o in calibration.curve], ":", color=_RISK)
     axes.axhline(risk, color=_CHOSEN, linewidth=0.8)
     axes.set_ylabel("right answers lost\n(dotted: upper bound)")
-    axes.set_xlabel("1 - confidence that a trial needs")
+    axes.set_xlabel("confidence that a trial needs")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda doubt, _: f"{1 - doubt:g}"))
+    axes.set_yscale("symlog", linthresh=_LINEAR_BELOW)
+    axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     _mark_chosen(axes, calibration)
 

@@ -2,8 +2,9 @@
 
     python -m workers.training.collect --model DIR --out traces.jsonl [--count 4000]
 
-Appends one JSON line per prompt and goes on where an earlier run stopped. Prompts are drawn from
-the training split only.
+Appends one JSON line per prompt and goes on where an earlier run stopped. Thinking stops early by
+the model's own rules, as in a worker: that is the need to predict. Prompts are drawn from the
+training split only.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         batch=options.batch,
         temperature=options.temperature,
         threads=options.threads,
+        stops_early=True,
     )
     collector = Collector(
         runner,

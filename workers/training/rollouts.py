@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from workers.early_exit import EarlyExit, ExitRules
 from workers.engine import EngineConfig, EngineRequest, LLMEngine, SpecialTokens
 from workers.rollouts import Rollout, run_requests
 from workers.sampling_defaults import SamplingDefaults
+from workers.tokenizer import Tokenizer
 from workers.training.vocabulary import BOS, END_THINK, EOS, THINK
 
 MAX_ANSWER_TOKENS = 48
@@ -21,14 +23,24 @@ class RolloutRunner:
     """An engine with its tokenizer, for offline use."""
 
     def __init__(
-        self, model_dir: Path, *, batch: int, temperature: float | None, threads: int
+        self,
+        model_dir: Path,
+        *,
+        batch: int,
+        temperature: float | None,
+        threads: int,
+        stops_early: bool = False,
     ) -> None:
-        """Without a temperature the model's own default is used."""
+        """Without a temperature the model's own default is used, early exit by its own rules."""
         torch.set_num_threads(threads)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir)
         eos, think, end = self.tokenizer.convert_tokens_to_ids([EOS, THINK, END_THINK])
         tokens = SpecialTokens(eos_ids=frozenset({eos}), think_open_id=think, think_close_id=end)
-        self._engine = LLMEngine(EngineConfig(model_dir=model_dir, max_running=batch), tokens)
+        rules = ExitRules.load(model_dir) if stops_early else None
+        controller = None if rules is None else EarlyExit.of(rules, Tokenizer(model_dir))
+        # A quarter of the rows is for the trials of early exit.
+        config = EngineConfig(model_dir=model_dir, max_running=batch + batch // 3)
+        self._engine = LLMEngine(config, tokens, controller)
         self._batch = batch
         if temperature is None:
             temperature = SamplingDefaults.load(model_dir).temperature
