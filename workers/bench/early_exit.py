@@ -34,12 +34,12 @@ from workers.bench.early_exit_speed import (
 from workers.training.evaluation import Estimate
 
 _QUICK = Plan(
-    problems=12,
-    validation_problems=4,
-    latency_problems=3,
-    throughput_problems=8,
-    concurrency=4,
-    budget_tokens=300,
+    problems=8,
+    validation_problems=2,
+    latency_problems=2,
+    throughput_problems=6,
+    concurrency=3,
+    budget_tokens=250,
 )
 
 _COST_CAPTION = (

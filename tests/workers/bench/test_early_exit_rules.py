@@ -16,7 +16,7 @@ from workers.bench.early_exit_rules import (
 )
 from workers.bench.early_exit_run import Bench, Plan, choose
 from workers.bench.early_exit_speed import Saturation
-from workers.early_exit import ExitRules
+from workers.early_exit import EarlyExit, ExitRules
 from workers.early_exit.rules import FILE_NAME
 from workers.early_exit.trial import TrialOutcome
 from workers.engine import ThinkingStop
@@ -137,7 +137,8 @@ def one_record(thinking_tokens: int, *, is_right: bool) -> Record:
     ],
 )
 def test_a_control_gets_its_best_setting(outcomes, chosen):
-    settings = tuple(Setting(label=str(i), controller=None) for i in range(len(outcomes)))
+    controller = EarlyExit(LINES, step_end_ids=frozenset())
+    settings = tuple(Setting(label=str(i), controller=controller) for i in range(len(outcomes)))
     measured = [figures(*outcome) for outcome in outcomes]
 
     setting, _ = choose(Control(name="x", settings=settings), measured)
