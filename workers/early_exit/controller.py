@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from workers.early_exit.cadence import Cadence
 from workers.early_exit.judge import Agreement, Judge
 from workers.early_exit.rules import ExitRules
 from workers.early_exit.trial import Trial, TrialReader
@@ -18,12 +19,15 @@ from workers.engine.thinking import Phase
 from workers.tokenizer import Tokenizer
 
 JudgeFactory = Callable[[ExitRules], Judge]
+CadenceFactory = Callable[[ExitRules], Cadence]
 
 
 class EarlyExit:
     """The controller of one engine; `step_end_ids` and `trial_ids` are the rules' texts, encoded.
 
     `step_end_ids`: tokens that end a step. `trial_ids`: what a trial is fed after `</think>`.
+    `keeps_trial`: the last trial becomes the request, else the request answers anew; it does so
+    anyway when a trial is fed more than `</think>`.
     """
 
     def __init__(
@@ -33,12 +37,16 @@ class EarlyExit:
         step_end_ids: frozenset[int],
         trial_ids: tuple[int, ...] = (),
         make_judge: JudgeFactory = Agreement,
+        make_cadence: CadenceFactory = Cadence,
+        keeps_trial: bool = True,
     ) -> None:
         self._rules = rules
         self._step_end_ids = step_end_ids
         self._trial_ids = trial_ids
         self._reader = TrialReader(rules)
         self._make_judge = make_judge
+        self._make_cadence = make_cadence
+        self._promotes = keeps_trial and not trial_ids
 
     @classmethod
     def of(cls, rules: ExitRules, tokenizer: Tokenizer) -> EarlyExit:
@@ -70,6 +78,7 @@ class EarlyExit:
                 self._step_end_ids,
                 request.thinking_budget,
                 request.thinking_prefix_ids,
+                cadence=self._make_cadence(self._rules),
             )
         assert isinstance(watch, Watch)
         num_new = sequence.thinking.thinking_tokens - watch.thinking_tokens
@@ -97,7 +106,7 @@ class EarlyExit:
         if outcome is None:
             return
         stop = watch.end(outcome, by_repetition=trial.by_repetition)
-        if stop is ThinkingStop.CONFIDENT and not self._trial_ids:
+        if stop is ThinkingStop.CONFIDENT and self._promotes:
             engine.promote(trial.branch, stop)
             return
         engine.drop(trial.branch)

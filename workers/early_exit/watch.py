@@ -25,6 +25,8 @@ class Watch:
         step_end_ids: frozenset[int],
         budget_tokens: int,
         thinking_prefix: Sequence[int] = (),
+        *,
+        cadence: Cadence | None = None,
     ) -> None:
         """`thinking_prefix`: what was thought before this watch began."""
         self.trial: Trial | None = None
@@ -33,7 +35,7 @@ class Watch:
         self._judge = judge
         self._step_end_ids = step_end_ids
         self._budget_tokens = budget_tokens
-        self._cadence = Cadence(rules)
+        self._cadence = cadence or Cadence(rules)
         self._meter = RepetitionMeter(rules.repetition_window)
         self._next_repetition_tokens = 0
         self._num_loop_trials = 0  # in a row, unsure
