@@ -31,6 +31,7 @@ class RunningUp:
 
     process: subprocess.Popen[bytes]
     router: str
+    redis_url: str
 
     def children(self) -> list[int]:
         """Process ids of everything it started."""
@@ -67,7 +68,8 @@ def up(model_dir: Path, data_dir: Path) -> Iterator[RunningUp]:
     try:
         readable, _, _ = select.select([process.stdout], [], [], START_S)
         assert readable, "not ready in time"
-        yield RunningUp(process, json.loads(process.stdout.readline())["router"])
+        addresses = json.loads(process.stdout.readline())
+        yield RunningUp(process, addresses["router"], addresses["redis_url"])
     finally:
         process.kill()
         process.wait()
