@@ -16,15 +16,21 @@ from pathlib import Path
 
 from ponder.figures import processor_name
 from workers import confidence
+from workers.calibration.command import calibrate
+from workers.early_exit import rules
 from workers.training import card, evaluate, fit_confidence, plot, train
 from workers.training.evaluation import Evaluation
 
 QUICK_TOKENS = 300_000
 """Enough to see every stage work; the model is then good for nothing."""
 
+_CALIBRATION = ("--separator", "\n", "--problems", "1000", "--risk", "0.005")
+"""The model thinks in lines; fewer problems could not show so small a risk."""
+
 
 def reproduce(run_dir: Path, *, threads: int, is_quick: bool) -> None:
-    """Run every stage whose result is not there yet, in order."""
+    """Run every stage whose result is not there yet; a quick run has a directory of its own."""
+    run_dir = run_dir / "quick" if is_quick else run_dir
     model = run_dir / "model"
     evaluation = model / "evaluation.json"
     run = ["--threads", str(threads)]
@@ -38,6 +44,8 @@ def reproduce(run_dir: Path, *, threads: int, is_quick: bool) -> None:
         model / confidence.FILE_NAME,
         lambda: fit_confidence.main(fitting),
     )
+    if not is_quick:  # which is never sure of anything
+        _stage("calibrating early exit", model / rules.FILE_NAME, lambda: _calibrate(model))
     measuring = ["--model", str(model), "--json", str(evaluation), *run]
     measuring += ["--quick"] if is_quick else []
     _stage("evaluating", evaluation, lambda: evaluate.main(measuring))
@@ -47,6 +55,12 @@ def reproduce(run_dir: Path, *, threads: int, is_quick: bool) -> None:
     machine = f"{processor_name()}, torch threads: {threads}"
     card.main(["--model", str(model), "--evaluation", str(evaluation), "--trained-on", machine])
     _say(f"the model is in {model}, its card in {model / 'README.md'}")
+
+
+def _calibrate(model: Path) -> None:
+    plot_path = model / "early_exit.svg"
+    options = ["--model", str(model), *_CALIBRATION, "--plot", str(plot_path)]
+    calibrate.main(options, standalone_mode=False)
 
 
 def _stage(name: str, result: Path, run: Callable[[], object]) -> None:
