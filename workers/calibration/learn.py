@@ -1,9 +1,9 @@
 """Chooses the rules of a model so that few right answers are lost, with a guarantee.
 
-The shape of the rules - how many trials must agree, how often to try, which to end at once - is
-chosen for what it saves on a third of the problems. The confidence is then lowered on the others
-for as long as an exact binomial test shows, at level `delta`, that the share of right answers lost
-is at most `risk`: learn then test, with a fixed sequence (Angelopoulos, Bates, Candès, Jordan, Lei,
+The shape of the rules - how many trials must agree, when to try, which to end at once - is chosen
+for what it saves on a third of the problems. The confidence is then lowered on the others for as
+long as an exact binomial test shows, at level `delta`, that the share of right answers lost is at
+most `risk`: learn then test, with a fixed sequence (Angelopoulos, Bates, Candès, Jordan, Lei,
 "Learn then Test", 2021). So P(share lost > risk) <= delta, whatever the model is, for problems like
 those that it was given.
 """
@@ -25,6 +25,7 @@ CONFIDENCES = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.925, 0.9, 0.85, 0.8
 _AGREEMENTS = (1, 2, 3)
 _GAPS = ((1, 1.0, 1), (16, 1.25, 64), (24, 1.25, 96), (32, 1.5, 256), (64, 1.5, 512))
 _ENTROPIES = (0.1, 0.25, 0.5, 1.0)
+_LEAST_THINKING = (1, 32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +110,8 @@ class Calibrator:
         return best.rules
 
     def _candidates(self) -> Iterable[ExitRules]:
-        for agreement, gap, entropy, confidence in product(
-            _AGREEMENTS, _GAPS, _ENTROPIES, CONFIDENCES[::2]
+        for agreement, gap, entropy, least, confidence in product(
+            _AGREEMENTS, _GAPS, _ENTROPIES, _LEAST_THINKING, CONFIDENCES[::2]
         ):
             min_gap, backoff, max_gap = gap
             yield replace(
@@ -120,6 +121,7 @@ class Calibrator:
                 backoff=backoff,
                 max_gap_tokens=max_gap,
                 max_entropy=entropy,
+                min_thinking_tokens=least,
                 confidence=confidence,
             )
 

@@ -18,7 +18,7 @@ from workers.sampling_defaults import SamplingDefaults
 from workers.tokenizer import Tokenizer
 
 _CONCURRENCY = 16
-_ROWS_PER_REQUEST = 4  # its own, and the trials that have not ended when the next begins
+_TRIALS_PER_REQUEST = 3  # that have not ended when the next begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,6 @@ class Recording:
             step_end_ids=self.tokenizer.step_end_ids(rules.separators),
             trial_ids=trial_ids,
             max_trial_tokens=rules.max_trial_tokens,
-            min_thinking_tokens=rules.min_thinking_tokens,
         )
         self._engine = self._make_engine()
 
@@ -97,7 +96,7 @@ class Recording:
         config = EngineConfig(
             model_dir=self._config.model_dir,
             device=self._config.device,
-            max_running=_ROWS_PER_REQUEST * _CONCURRENCY,
-            max_branch_share=1 - 1 / _ROWS_PER_REQUEST,
+            max_running=_TRIALS_PER_REQUEST * _CONCURRENCY,
+            max_branch_share=1.0,
         )
         return LLMEngine(config, self.tokenizer.special_tokens(), self._recorder)

@@ -26,7 +26,7 @@ class RecordedTrial:
 
 
 class TrialRecorder:
-    """A controller that tries an answer at every step end, from `min_thinking_tokens` on.
+    """A controller that tries an answer at every step end.
 
     Give the engine room for a branch per step that runs: what is dropped for want of it is not
     recorded, and counted in `num_lost`.
@@ -38,13 +38,11 @@ class TrialRecorder:
         step_end_ids: frozenset[int],
         trial_ids: tuple[int, ...],
         max_trial_tokens: int,
-        min_thinking_tokens: int,
     ) -> None:
         self.num_lost = 0
         self._step_end_ids = step_end_ids
         self._trial_ids = trial_ids
         self._max_trial_tokens = max_trial_tokens
-        self._min_thinking_tokens = min_thinking_tokens
         self._branches: dict[str, list[Branch]] = defaultdict(list)
         self._records: dict[str, list[RecordedTrial]] = defaultdict(list)
 
@@ -65,19 +63,20 @@ class TrialRecorder:
                 self._fork(engine, sequence)
 
     def _is_at_step_end(self, sequence: Sequence) -> bool:
-        thinking = sequence.thinking
+        """Before the newest token, which a trial leaves out."""
+        place = sequence.thinking.thinking_tokens - 1
         return (
-            thinking.phase is Phase.THINK
+            sequence.thinking.phase is Phase.THINK
             and sequence.num_uncomputed == 1
-            and thinking.thinking_tokens >= max(1, self._min_thinking_tokens)
-            and sequence.ids[-1] in self._step_end_ids
+            and place >= 1
+            and sequence.ids[-2] in self._step_end_ids
         )
 
     def _fork(self, engine: LLMEngine, sequence: Sequence) -> None:
         request_id = sequence.request.request_id
         suffix = (*engine.tokens.natural_close_ids, *self._trial_ids)
         try:
-            branch = engine.fork(request_id, suffix, self._max_trial_tokens)
+            branch = engine.fork(request_id, suffix, self._max_trial_tokens, before_newest=True)
         except ForkRefused:
             branch = None
         if branch is None:

@@ -52,7 +52,8 @@ def replay(
         next_tokens = place + outcome.num_sampled  # one trial at a time
         cadence.record(outcome)
         if judge.is_enough(outcome):
-            discarded = min(outcome.num_sampled, thinking_tokens - place)
+            # The thinking was one token ahead of the trial when it began.
+            discarded = min(outcome.num_sampled + 1, thinking_tokens - place)
             return Replay(
                 thinking_tokens=place,
                 probe_tokens=probe_tokens + discarded,

@@ -90,7 +90,12 @@ class EarlyExit:
         """Without room for a branch there is no trial: the thinking goes on."""
         suffix = (*engine.tokens.natural_close_ids, *self._trial_ids)
         try:
-            branch = engine.fork(sequence.request.request_id, suffix, self._rules.max_trial_tokens)
+            branch = engine.fork(
+                sequence.request.request_id,
+                suffix,
+                self._rules.max_trial_tokens,
+                before_newest=True,  # so that `</think>` is a row like others, not a prefill
+            )
         except ForkRefused:  # it would not fit the context or the pool
             return
         if branch is not None:

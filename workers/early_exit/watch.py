@@ -41,33 +41,35 @@ class Watch:
         self._num_loop_trials = 0  # in a row, unsure
         self._best_confidence = 0.0
         self._is_step_end = False
+        # Before the newest token: it is not computed yet, and a trial leaves it out.
+        self._was_step_end = False
+        self._was_similar = False
         for token in thinking_prefix[-2 * rules.repetition_window - 1 :]:
             self._meter.feed(token)
 
     def feed(self, token: int) -> None:
         """Take the next thinking token."""
+        self._was_step_end = self._is_step_end
+        self._was_similar = self._meter.similarity > self._rules.repetition
         self.thinking_tokens += 1
         self._meter.feed(token)
         self._is_step_end = token in self._step_end_ids
 
     @property
-    def repeats(self) -> bool:
-        """Whether thinking that repeats itself calls for a trial now."""
-        return (
-            self._meter.similarity > self._rules.repetition
-            and self.thinking_tokens >= self._next_repetition_tokens
-        )
+    def wants_trial(self) -> bool:
+        """Whether to try an answer before the newest token."""
+        place = self.thinking_tokens - 1
+        if self.trial is not None or place < max(1, self._rules.min_thinking_tokens):
+            return False
+        return self.repeats or (self._was_step_end and self._cadence.is_due(place))
 
     @property
-    def wants_trial(self) -> bool:
-        """Whether to try an answer after the newest token."""
-        if self.trial is not None or self.thinking_tokens < self._rules.min_thinking_tokens:
-            return False
-        is_due = self._is_step_end and self._cadence.is_due(self.thinking_tokens)
-        return is_due or self.repeats
+    def repeats(self) -> bool:
+        """Whether the thinking repeated itself, and no trial asked yet what came of it."""
+        return self._was_similar and self.thinking_tokens > self._next_repetition_tokens
 
     def begin(self, trial: Trial) -> None:
-        """A trial has started at the newest token."""
+        """A trial has started before the newest token."""
         self.trial = trial
         if trial.by_repetition:
             self._next_repetition_tokens = self.thinking_tokens + _REPETITION_GAP_TOKENS

@@ -37,20 +37,28 @@ class Branch(Sequence):
         "sampled_logprobs",
     )
 
-    def __init__(self, parent: Sequence, suffix_ids: tuple[int, ...], max_tokens: int) -> None:
-        thinking = parent.thinking.branch(suffix_ids)
-        super().__init__(
-            parent.request, thinking, [*parent.ids, *suffix_ids], now_s=parent.arrived_s
-        )
+    def __init__(
+        self,
+        parent: Sequence,
+        suffix_ids: tuple[int, ...],
+        max_tokens: int,
+        *,
+        before_newest: bool = False,
+    ) -> None:
+        """`before_newest`: fork from what is computed, without the token sampled last."""
+        num_left_out = int(before_newest)
+        thinking = parent.thinking.branch(suffix_ids, num_left_out)
+        ids = [*parent.ids[: len(parent.ids) - num_left_out], *suffix_ids]
+        super().__init__(parent.request, thinking, ids, now_s=parent.arrived_s)
         self.parent = parent
         self.max_tokens = max_tokens
         self.end: BranchEnd | None = None
         self.sampled_logprobs: list[float] = []  # in nats, as the next
         self.sampled_entropies: list[float] = []
-        self.fork_tokens = parent.thinking.thinking_tokens  # thinking tokens at the fork
+        self.fork_tokens = thinking.thinking_tokens  # at the fork
         self.page_keys = list(parent.page_keys)
         self.num_published = parent.num_published
-        self._fork_length = len(parent.ids)
+        self._fork_length = len(ids) - len(suffix_ids)
         self._suffix_length = len(suffix_ids)
 
     @property

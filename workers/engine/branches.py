@@ -1,6 +1,6 @@
 """The branches that live: forked, grown, promoted, and dropped before any request suffers.
 
-They take at most a share of the slots, never a page below the watermark, and never preempt.
+They have slots of their own, take never a page below the watermark, and never preempt.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Branches:
     def __init__(self, config: EngineConfig, memory: SequenceMemory, watermark_pages: int) -> None:
         self.num_dropped = 0  # for want of room
         self._branches: list[Branch] = []
-        self._most = int(config.max_branch_share * config.max_running)
+        self._most = config.max_branches
         self._max_model_len = config.max_model_len
         self._memory = memory
         self._watermark_pages = watermark_pages
@@ -34,19 +34,24 @@ class Branches:
         return len(self._branches)
 
     def fork(
-        self, parent: Sequence, suffix_ids: tuple[int, ...], max_tokens: int
+        self,
+        parent: Sequence,
+        suffix_ids: tuple[int, ...],
+        max_tokens: int,
+        *,
+        before_newest: bool = False,
     ) -> tuple[Branch, Copy | None] | None:
         """A branch, and the page to copy before the next step; None when there is no room.
 
         Raises ForkRefused when the parent cannot be forked now, however much room there is.
         """
+        assert suffix_ids or not before_newest, "a branch needs something to compute"
         for problem in self._problems(parent, suffix_ids, max_tokens):
             raise ForkRefused(f"request {parent.request.request_id}: {problem}")
         num_pages = self._memory.pages_to_fork(parent, len(parent.ids) + len(suffix_ids))
-        has_slot = len(self._branches) < self._most and self._memory.slots.num_free
-        if not has_slot or num_pages > self._spare_pages():
+        if len(self._branches) >= self._most or num_pages > self._spare_pages():
             return None
-        branch = Branch(parent, suffix_ids, max_tokens)
+        branch = Branch(parent, suffix_ids, max_tokens, before_newest=before_newest)
         copy = self._memory.fork(branch)
         self._branches.append(branch)
         self._hold_thinking_back(parent)
@@ -116,6 +121,8 @@ class Branches:
             yield f"{done} of its {total} tokens are computed; fork it when it decodes"
         elif parent.thinking.phase is not Phase.THINK:
             yield "it does not think any more"
+        elif parent.thinking.thinking_tokens == len(parent.request.thinking_prefix_ids):
+            yield "it has not thought a token yet; fork it when it decodes"
         if max_tokens < 1:
             yield "max_tokens must be at least 1"
         most = len(parent.ids) + len(suffix_ids) + parent.thinking.most_remaining_tokens

@@ -38,7 +38,7 @@ def build_runner(
     if cache.device.index:
         raise ValueError(f"device must be cuda, not {cache.device}: set CUDA_VISIBLE_DEVICES")
     kernels = _fused_kernels(config, decoder, sampler, cache.device)
-    buckets = choose_buckets(config.max_running)
+    buckets = choose_buckets(config.max_rows)
     pipelined = pipeline_runner(eager, cache, sampler, kernels, CudaStream(), buckets)
     pipelined.rows.capture(CudaCapture())
     return pipelined
@@ -70,5 +70,5 @@ def _fused_kernels(
     from workers.engine.kernels.fused import FusedKernels
 
     num_processors = torch.cuda.get_device_properties(device).multi_processor_count
-    attention = DecodeAttention(decoder.spec, config.max_running, num_processors, device)
+    attention = DecodeAttention(decoder.spec, config.max_rows, num_processors, device)
     return FusedKernels(decoder.spec, decoder.rotary, sampler, attention, num_processors)

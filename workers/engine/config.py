@@ -27,7 +27,7 @@ class EngineConfig:
     page_size: int = 16  # tokens per KV page
     num_pages: int | None = None
     memory_fraction: float = 0.5
-    max_running: int = 64  # sequences in one batch
+    max_running: int = 64  # requests in one batch
     max_waiting: int = 4096
     max_model_len: int = 16384  # prompt + thinking + forced + answer tokens
     prefill_chunk_tokens: int = 512  # most prefill tokens per step, over all sequences
@@ -40,9 +40,19 @@ class EngineConfig:
     demoted_floor: float = 0.25  # share of max_running that demoted requests keep
     preemption_grace_s: float = 1.0
     aging_tokens_per_s: float = 100.0
-    max_branch_share: float = 0.25  # of max_running, over all requests
+    max_branch_share: float = 0.25  # branches beside the requests, as a share of max_running
     max_step_faults: int = 3  # in a row; the engine ends with the last of them
     thinking_stream_tokens: int = 16  # thinking tokens per output; answers stream at once
+
+    @property
+    def max_branches(self) -> int:
+        """Branches that may live at once; they have rows of their own beside `max_running`."""
+        return int(self.max_branch_share * self.max_running)
+
+    @property
+    def max_rows(self) -> int:
+        """Rows of the largest batch: requests and branches."""
+        return self.max_running + self.max_branches
 
     def __post_init__(self) -> None:
         problems = [*self._size_problems(), *self._range_problems()]

@@ -102,11 +102,21 @@ class LLMEngine:
         """End the thinking of a running request after its newest token; the answer follows."""
         self.scheduler.close(sequence, stop)
 
-    def fork(self, request_id: str, suffix_ids: tuple[int, ...], max_tokens: int) -> Branch | None:
+    def fork(
+        self,
+        request_id: str,
+        suffix_ids: tuple[int, ...],
+        max_tokens: int,
+        *,
+        before_newest: bool = False,
+    ) -> Branch | None:
         """Fork a request that thinks: its branch is fed `suffix_ids` and samples `max_tokens`.
 
         Pages are shared but for the partial last one. The request goes on beside its branch and
         its tokens stay what they were. None when there is no room for a branch.
+
+        The newest token is sampled but not computed. `before_newest` leaves it out: the branch
+        then has its suffix alone to compute, and if that is one token it needs no prefill.
 
         Raises:
             InvalidRequest: no such request, or ids outside the vocabulary.
@@ -116,7 +126,9 @@ class LLMEngine:
         if parent is None:
             raise InvalidRequest(f"request_id {request_id!r} is not running")
         self._limits.check_ids("suffix_ids", suffix_ids)
-        forked = self.scheduler.branches.fork(parent, suffix_ids, max_tokens)
+        forked = self.scheduler.branches.fork(
+            parent, suffix_ids, max_tokens, before_newest=before_newest
+        )
         if forked is None:
             return None
         branch, copy = forked
@@ -226,7 +238,7 @@ class LLMEngine:
         ):
             cache = PagedKvCache(spec, num_pages, config.page_size, dtype, device)
         rotary = RotaryTable(spec, config.max_model_len, dtype, device)
-        slots = SlotTable(config.max_running, geometry.num_pages(config.max_model_len))
+        slots = SlotTable(config.max_rows, geometry.num_pages(config.max_model_len))
         self.pool = PagePool(num_pages)
         self.scheduler = Scheduler(config, geometry, self.pool, slots)
         decoder = Decoder(spec, weights, rotary, cache)

@@ -19,6 +19,7 @@ class Residents:
         self.memory = memory
         self._watermark_pages = int(config.watermark * memory.pool.capacity)
         self.branches = Branches(config, memory, self._watermark_pages)
+        self._max_running = config.max_running
         self._max_preemptions = config.max_preemptions
         self._preemption_grace_s = config.preemption_grace_s
         self._demoted_floor = math.ceil(config.demoted_floor * config.max_running)
@@ -94,10 +95,9 @@ class Residents:
         return demoted if len(self._demoted()) < self._demoted_floor else probation
 
     def _room_for(self, sequence: Sequence) -> list[int | None] | None:
-        """The computed prefix of a sequence that fits now, without branches if need be."""
-        while not self.memory.slots.num_free:
-            if not self.branches.drop_newest():
-                return None
+        """The computed prefix of a sequence that fits now, pages of branches taken if need be."""
+        if len(self.running) >= self._max_running:
+            return None
         prefix = self.memory.find_prefix(sequence)
         while self.running and self.memory.pages_to_start(sequence, prefix) > self._spare_pages():
             if not self.branches.drop_newest():

@@ -128,10 +128,16 @@ class Sequence:
 
     @property
     def _num_settled(self) -> int:
-        """Thinking tokens to hand over now: a branch that is promoted takes back later ones."""
-        if self.forked_at is None:
-            return len(self.thinking_ids)
-        return len(self.thinking_ids) - (self.thinking.thinking_tokens - self.forked_at)
+        """Thinking tokens to hand over now: a branch that is promoted takes back later ones.
+
+        The newest token of a thinking waits for the next, because a branch may leave it out.
+        """
+        num_held_back = 0
+        if self.forked_at is not None:
+            num_held_back = self.thinking.thinking_tokens - self.forked_at
+        elif self.thinking.phase is Phase.THINK:
+            num_held_back = 1
+        return max(0, len(self.thinking_ids) - num_held_back)
 
     def take_output(self, now_s: float, bytes_per_page: int) -> EngineOutput:
         """Hand over the tokens gained since the last output."""

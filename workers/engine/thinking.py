@@ -158,9 +158,13 @@ class ThinkingState:
             self.stop = ThinkingStop.CANCELLED
         self._finish(reason)
 
-    def branch(self, suffix_ids: tuple[int, ...]) -> "ThinkingState":
-        """The state of a fork that is fed `suffix_ids`: with </think> among them, it answers."""
+    def branch(self, suffix_ids: tuple[int, ...], num_left_out: int = 0) -> "ThinkingState":
+        """The state of a fork that is fed `suffix_ids`: with </think> among them, it answers.
+
+        `num_left_out`: thinking tokens at the end that the fork does not take with it.
+        """
         child = copy.copy(self)
+        child.thinking_tokens -= num_left_out
         child._force(suffix_ids)
         if self._close_id in suffix_ids:
             child.phase = Phase.CLOSE

@@ -54,7 +54,7 @@ def test_what_is_surely_right_is_stopped_at_once():
     assert (chosen.losses, chosen.problems) == (0, 200)
     assert chosen.rules.agreement == 1
     assert chosen.gross_saved == pytest.approx(0.9)
-    assert chosen.net_saved == pytest.approx(0.9 - 3 / 1000)
+    assert chosen.net_saved == pytest.approx(0.9 - 4 / 1000)
 
 
 def test_a_model_that_is_sure_of_what_is_wrong_is_not_stopped():

@@ -94,12 +94,12 @@ def watch(rules=RULES, budget=1000, prefix=()):
 
 
 def feed(watching, tokens):
-    """The places at which it wanted a trial."""
+    """The places at which it wanted a trial, which it says one token later."""
     places = []
-    for token in tokens:
+    for token in [*tokens, 0]:
         watching.feed(token)
         if watching.wants_trial:
-            places.append(watching.thinking_tokens)
+            places.append(watching.thinking_tokens - 1)
     return places
 
 
@@ -118,7 +118,7 @@ def test_a_resumed_thinking_is_seen_whole():
     resumed = watch(ExitRules(min_thinking_tokens=0, repetition_window=5), prefix=[1] * 12)
 
     assert resumed.thinking_tokens == 12
-    assert resumed.repeats
+    assert feed(resumed, [1]) == [12, 13]
 
 
 def test_a_loop_without_an_answer_is_closed():
@@ -148,6 +148,7 @@ def test_giving_up_is_off_unless_asked_for():
 )
 def test_thinking_that_gets_nowhere_is_given_up(confidence, spent, stop):
     watching = watch(ExitRules(give_up_confidence=0.2, give_up_share=0.5))
-    feed(watching, range(spent))
+    for token in range(spent):
+        watching.feed(token)
 
     assert watching.end(outcome(confidence=confidence), by_repetition=False) is stop

@@ -16,7 +16,6 @@ def recorded(tokenizer, requests):
         step_end_ids=tokenizer.step_end_ids(LINES.separators),
         trial_ids=(),
         max_trial_tokens=LINES.max_trial_tokens,
-        min_thinking_tokens=0,
     )
     engine = make_engine(tokenizer, recorder, max_running=64, max_branch_share=0.75)
     done = run_all(engine, requests)

@@ -92,7 +92,7 @@ class Bench:
             page_size=4, sliding_window=window, bytes_per_page=100, max_chunk_tokens=chunk
         )
         self.pool = PagePool(num_pages)
-        self.slots = SlotTable(self.config.max_running, 64)
+        self.slots = SlotTable(self.config.max_rows, 64)
         self.scheduler = Scheduler(self.config, self.geometry, self.pool, self.slots)
         self.cache = FakeCache(self.geometry.page_size)
         self.fresh_ids = count(100)
@@ -110,10 +110,18 @@ class Bench:
         )
         self.scheduler.add(Sequence.of(request, TOKENS, self.now_s), job.max_tokens)
 
-    def fork(self, name: str, suffix: tuple[int, ...] = (CLOSE,), tokens: int = 3) -> Branch | None:
+    def fork(
+        self,
+        name: str,
+        suffix: tuple[int, ...] = (CLOSE,),
+        tokens: int = 3,
+        *,
+        before_newest: bool = False,
+    ) -> Branch | None:
         parent = self.scheduler.find(name)
         assert parent is not None
-        forked = self.scheduler.branches.fork(parent, suffix, tokens)
+        branches = self.scheduler.branches
+        forked = branches.fork(parent, suffix, tokens, before_newest=before_newest)
         self.scheduler.check()
         if forked is None:
             return None

@@ -170,19 +170,19 @@ def test_at_most_a_quarter_of_the_batch_are_branches(bench):
     assert bench.fork("a") is None  # of four
 
 
-def test_a_branch_gives_its_slot_to_a_request():
+def test_branches_have_rows_of_their_own_when_requests_take_all():
     bench = Bench(num_pages=60, max_running=4)
-    for name in "abc":
+    for name in "abcdefgh":
         bench.add(name, job())
     for _ in range(3):
         bench.step()
     branch = forked(bench)
-    bench.add("d", job())
 
     bench.step()
 
-    assert branch.end is BranchEnd.DROPPED
+    assert branch.end is None
     assert bench.running() == ["a", "b", "c", "d"]
+    assert branch.num_sampled == 1
 
 
 def test_a_branch_gives_its_pages_to_a_request_before_anyone_is_preempted():

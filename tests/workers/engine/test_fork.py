@@ -38,20 +38,21 @@ def drain(engine, outputs):
 @MODES
 @VARIANTS
 @pytest.mark.parametrize("at", [2, 9, 10, 16])
+@pytest.mark.parametrize("before_newest", [False, True], ids=["", "before"])
 def test_a_promoted_branch_answers_as_a_request_that_was_cut_there(
-    make_engine, make_request, run, variant, at, sampling
+    make_engine, make_request, run, variant, at, sampling, before_newest
 ):
     engine = make_engine(variant)
     index = LONG[variant]
     engine.add_request(make_request(index, thinking_budget=60, **sampling))
     outputs = steps(engine, at)
-    branch = engine.fork(f"r{index}", (5, 6, CLOSE), 20)
+    branch = engine.fork(f"r{index}", (5, 6, CLOSE), 20, before_newest=before_newest)
     outputs += steps(engine, 4)
 
     engine.promote(branch, ThinkingStop.CONFIDENT)
     thinking, answer, logprobs = drain(engine, outputs)
 
-    cut = make_request(index, thinking_budget=at, **sampling)
+    cut = make_request(index, thinking_budget=at - before_newest, **sampling)
     expected = run(make_engine(variant), cut)[f"r{index}"]
     assert (thinking, answer) == expected[:2]
     assert logprobs == pytest.approx(expected[2], abs=1e-4)

@@ -60,12 +60,15 @@ class Workload(RuleBasedStateMachine):
         data=st.data(),
         suffix=st.sampled_from([(), (CLOSE,), (5, CLOSE), (5, 6, CLOSE, 7, 8)]),
         tokens=st.integers(1, 8),
+        before_newest=st.booleans(),
     )
-    def fork(self, data, suffix, tokens):
+    def fork(self, data, suffix, tokens, before_newest):
         name = data.draw(st.sampled_from(self.bench.running()))
         free = self.bench.pool.num_free
         try:
-            branch = self.bench.fork(name, suffix, tokens)
+            branch = self.bench.fork(
+                name, suffix, tokens, before_newest=before_newest and bool(suffix)
+            )
         except ForkRefused:
             return
         assert free - self.bench.pool.num_free <= 1, "a fork copies one page at most"
