@@ -54,7 +54,7 @@ class PagedKvCache:
         heads = kinds + torch.arange(spec.num_kv_heads, device=device)  # of page 0
         self._page_heads = heads.to(torch.int32)[:, None, :, None]
         self._token_heads = heads.flatten() * page_size
-        self.num_copies = 0  # of whole pages, clearings included, so far
+        self._written_pages: set[int] = set()  # copied, cleared, prefilled since they were taken
 
     @staticmethod
     def bytes_per_page(spec: ModelSpec, page_size: int, dtype: torch.dtype) -> int:
@@ -97,15 +97,28 @@ class PagedKvCache:
         keys, values = found.view(shape).unbind(0)
         return keys, values
 
+    def note_written(self, rows: Tensor) -> None:
+        """Remember the pages of `rows`, as `token_rows` gives them."""
+        if rows.is_cpu:  # for who mirrors pages, and that pays on CPU alone
+            keys = rows.view(-1, 2 * self._num_kv_heads)[:, 0]
+            pages = keys // (self._num_kv_heads * self.page_size)
+            self._written_pages.update(pages.tolist())
+
+    def take_written_pages(self) -> Tensor:
+        """Pages (n,) int32 that something but a decode step wrote to, since the last call."""
+        pages = torch.tensor(list(self._written_pages), dtype=torch.int32)
+        self._written_pages.clear()
+        return pages
+
     def clear_page(self, page: int) -> None:
         """Zero one page of every layer."""
-        self.num_copies += 1
+        self._written_pages.add(page)
         for pages in self._pages:
             pages.view(2, self._num_pages, -1)[:, page] = 0
 
     def copy_page(self, source: int, destination: int) -> None:
         """Copy one page of every layer, for a fork's partial page."""
-        self.num_copies += 1
+        self._written_pages.add(destination)
         for pages in self._pages:
             by_page = pages.view(2, self._num_pages, -1)
             by_page[:, destination] = by_page[:, source]

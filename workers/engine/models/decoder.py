@@ -71,7 +71,7 @@ class Decoder:
         rows, queries = batch.ids.shape
         hidden = F.embedding(batch.ids.flatten(), self.weights.embedding)
         angles = self.rotary.at(batch.positions)
-        self._keys.begin(batch.views, rows, queries)
+        self._keys.begin(batch.views, batch.write_rows, rows, queries)
         for index, layer in enumerate(self.weights.layers):
             heads = self._project(layer, hidden, angles)
             attended = self._attend(index, heads, batch)

@@ -6,8 +6,8 @@ rectangle stays, the new token is written to it as well as to its page, and only
 as they were are gathered.
 
 Invariant: after a decode step the rectangle equals the pages. So it does not matter whose row it
-is, only which pages it is on. Whatever else writes to pages, a prefill or a copy of a page, makes
-the rectangle stale as a whole.
+is, only which pages it is on, and whether anything else has written to these since: a prefill or a
+copy of a page.
 """
 
 from collections.abc import Mapping
@@ -39,25 +39,27 @@ class DenseKeys:
         self._windows = spec.windows
         self._token_bytes = 2 * spec.num_kv_heads * spec.head_dim * cache.dtype.itemsize
         self._rectangles = {window: _Rectangle(spec, cache, window) for window in set(spec.windows)}
-        self._num_copies = 0
-        self._steps = 0  # decode steps since anything else wrote to pages
         self._used: set[int | None] = set()  # windows whose rectangle this step keeps
 
-    def begin(self, views: Mapping[int | None, KeyView], num_rows: int, num_queries: int) -> None:
-        """Begin a forward pass; its keys are not stored yet."""
-        is_other_write = num_queries > 1 or self._cache.num_copies != self._num_copies
-        self._num_copies = self._cache.num_copies
-        self._steps = 0 if is_other_write else self._steps + 1
-        # While prefills come at every step there is nothing to keep: gather as always.
-        kept: set[int | None] = set()
-        if self._steps >= 2:
-            kept = {w for w in views if self._pays(views[w], num_rows)}
+    def begin(
+        self,
+        views: Mapping[int | None, KeyView],
+        write_rows: Tensor,
+        num_rows: int,
+        num_queries: int,
+    ) -> None:
+        """Begin a forward pass; its keys are not stored yet, and go to `write_rows`."""
+        self._used = set()
+        if num_queries > 1:
+            self._cache.note_written(write_rows)
+            return
+        written = self._cache.take_written_pages()
         for window, view in views.items():
-            if window in kept:
-                self._rectangles[window].begin(view, num_rows)
+            if self._pays(view, num_rows):
+                self._used.add(window)
+                self._rectangles[window].begin(view, num_rows, written)
             else:
                 self._rectangles[window].forget()
-        self._used = kept
 
     def of(self, layer: int, view: KeyView, new: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, each (rows, kv_heads, keys, head_dim).
@@ -88,32 +90,34 @@ class _Rectangle:
         self._newest = torch.empty(0, dtype=torch.int64)  # the key of each row's last token
         self._heads = torch.empty(0, 0, dtype=torch.int64)  # where those of a row begin
         self._targets = torch.empty(0, dtype=torch.int64)  # where this step's tokens go
-        self._stale: list[tuple[int, Tensor]] = []  # rows, and what to gather for them
+        self._stale = torch.empty(0, dtype=torch.int64)  # rows to gather anew
+        self._stale_heads = torch.empty(0, dtype=torch.int32)  # what to gather for them
 
     def forget(self) -> None:
         """What is here no longer equals the pages."""
         self._pages, self._newest = self._pages[:0], self._newest[:0]
 
-    def begin(self, view: KeyView, num_rows: int) -> None:
-        """Find out which rows gained a token and nothing else."""
+    def begin(self, view: KeyView, num_rows: int, written: Tensor) -> None:
+        """Find out which rows gained a token and nothing else; `written` are pages, (n,) int32."""
         num_heads, _ = self._shape
         num_keys = view.bias.shape[-1]
         heads = view.gather.view(2, num_rows, num_heads, -1)
         pages, newest = heads[0, :, 0], view.last[:, 0]
         if not self._fits(num_rows, num_keys):
-            self._allocate(num_rows, num_keys + _SPARE_TOKENS, view)
+            self._allocate(num_rows + _spare_rows(num_rows), num_keys + _SPARE_TOKENS, view)
             self.forget()
-        self._stale = [(row, heads[:, row].flatten()) for row in self._stale_rows(pages)]
+        self._stale = self._stale_rows(pages, written * num_heads)
+        self._stale_heads = heads[:, self._stale].flatten()
         self._pages, self._newest = pages, newest
         self._targets = (self._heads[:num_rows] + newest[:, None]).flatten()
 
     def of(self, layer: int, view: KeyView, new: Tensor) -> tuple[Tensor, Tensor]:
         buffer, num_keys = self._buffers[layer], view.bias.shape[-1]
         buffer.view(-1, self._shape[1]).index_copy_(0, self._targets, new.flatten(0, 1))
-        for row, page_heads in self._stale:
-            keys, values = self._cache.gather(layer, page_heads, 1)
-            buffer[0, row, :, :num_keys] = keys[0]
-            buffer[1, row, :, :num_keys] = values[0]
+        if len(self._stale):
+            keys, values = self._cache.gather(layer, self._stale_heads, len(self._stale))
+            buffer[0, self._stale, :, :num_keys] = keys
+            buffer[1, self._stale, :, :num_keys] = values
         keys, values = buffer[:, : len(self._pages), :, :num_keys]
         return keys, values
 
@@ -122,7 +126,8 @@ class _Rectangle:
         if not self._buffers:
             return False
         _, row_capacity, _, capacity, _ = self._buffers[self._layers[0]].shape
-        return num_rows <= row_capacity <= 2 * num_rows and num_keys <= capacity
+        most_rows = 2 * (num_rows + _spare_rows(num_rows))
+        return num_rows <= row_capacity <= most_rows and num_keys <= capacity
 
     def _allocate(self, num_rows: int, capacity: int, view: KeyView) -> None:
         num_heads, head_dim = self._shape
@@ -132,16 +137,24 @@ class _Rectangle:
         heads = (kinds * num_rows + rows) * num_heads + torch.arange(num_heads)
         self._heads = heads.flatten(1) * capacity
 
-    def _stale_rows(self, pages: Tensor) -> list[int]:
-        """Rows that are not on the pages they were on, as far as these held tokens."""
-        if torch.equal(pages, self._pages):
-            return []
+    def _stale_rows(self, pages: Tensor, written: Tensor) -> Tensor:
+        """Rows that are not on the pages they were on, or whose pages were written to, (n,)."""
         num_rows = min(len(pages), len(self._pages))
+        is_stale = torch.ones(len(pages), dtype=torch.bool)
+        is_stale[:num_rows] = ~self._is_kept(pages[:num_rows], num_rows)
+        if len(written):
+            is_stale |= torch.isin(pages, written).any(1)
+        return is_stale.nonzero().flatten()
+
+    def _is_kept(self, pages: Tensor, num_rows: int) -> Tensor:
+        """Rows (rows,) on the pages they were on, as far as these held tokens."""
         num_columns = min(pages.shape[1], self._pages.shape[1])
-        is_same = pages[:num_rows, :num_columns] == self._pages[:num_rows, :num_columns]
+        is_same = pages[:, :num_columns] == self._pages[:num_rows, :num_columns]
         last_columns = self._newest[:num_rows] // self._cache.page_size
         is_empty = torch.arange(num_columns) > last_columns[:, None]
-        is_stale = torch.ones(len(pages), dtype=torch.bool)
-        is_stale[:num_rows] = ~((is_same | is_empty).all(1) & (last_columns < num_columns))
-        stale: list[int] = is_stale.nonzero().flatten().tolist()
-        return stale
+        return (is_same | is_empty).all(1) & (last_columns < num_columns)
+
+
+def _spare_rows(num_rows: int) -> int:
+    """For those that come and go, branches above all."""
+    return 1 + num_rows // 4

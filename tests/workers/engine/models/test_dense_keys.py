@@ -13,7 +13,6 @@ NUM_SLOTS, MAX_TOKENS = 4, 40
 VARIANTS = ("qwen3", "qwen3-sliding", "qwen2-half-sliding")
 OPS = st.lists(
     st.one_of(
-        # Several at a time: only the second decode step in a row keeps anything.
         st.tuples(st.just("decode"), st.permutations(range(NUM_SLOTS)), st.integers(1, 9)),
         st.tuples(st.just("prefill"), st.integers(0, NUM_SLOTS - 1), st.integers(2, 9)),
         st.tuples(st.just("restart"), st.integers(0, NUM_SLOTS - 1), st.integers(1, 9)),
@@ -75,7 +74,7 @@ class Workload:
         batch = self.runner._batch(
             Rectangle(np.array(slots), np.zeros(shape, np.int64), starts, np.full(shape[0], count))
         )
-        self.keys.begin(batch.views, *shape)
+        self.keys.begin(batch.views, batch.write_rows, *shape)
         for layer in range(self.spec.num_layers):
             self._check(layer, batch, shape)
         for slot in slots:
@@ -131,13 +130,28 @@ def test_a_steady_batch_gathers_nothing_anew(make_engine):
     for slot in range(NUM_SLOTS):
         workload.prefill(slot, 5 + slot)
 
-    workload.decode(range(NUM_SLOTS), 2)
-    after_two = workload.num_kept
+    workload.decode(range(NUM_SLOTS), 1)
+    after_one = workload.num_kept
     workload.decode(range(NUM_SLOTS), 20)
 
     num_layers = workload.spec.num_layers
-    assert after_two == 0
+    assert after_one == 0
     assert workload.num_kept == 20 * NUM_SLOTS * num_layers
+
+
+def test_a_fork_or_a_prefill_of_one_row_leaves_the_others_as_they_are(make_engine):
+    workload = Workload(make_engine("qwen3"))
+    for slot in range(3):
+        workload.prefill(slot, 5 + slot)
+    workload.decode(range(3), 2)
+    before = workload.num_kept
+
+    workload.fork(0, 3)
+    workload.decode(range(4), 1)
+    workload.prefill(3, 2)
+    workload.decode(range(4), 1)
+
+    assert workload.num_kept - before == 2 * 3 * workload.spec.num_layers
 
 
 @pytest.mark.parametrize("limits", [{"min_bytes": 1 << 40}, {"min_bytes": 0, "max_bytes": 10}])
