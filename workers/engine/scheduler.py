@@ -8,7 +8,7 @@ and is recomputed later.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from workers.engine.blocks import KvGeometry, PagePool
@@ -23,6 +23,8 @@ from workers.engine.residents import Residents
 from workers.engine.sequence import Sequence
 from workers.engine.slots import SlotTable
 from workers.engine.thinking import Phase, Verdict
+
+Row = tuple[Sequence, int, float]  # what sampled, its token and the log-probability
 
 
 class Scheduler:
@@ -133,8 +135,12 @@ class Scheduler:
         """Choose what runs next and give it pages."""
         self._residents.take_slot_back(now_s)
         preemptions = self.num_preemptions
+        page_size = self._geometry.page_size
         ready = [s for s in self.running if s.num_uncomputed == 1]
-        decode = [s for s in ready if self._residents.grow(s, 1, now_s)]
+        # Only the first token of a page needs one: the others have room on the page begun.
+        decode = [
+            s for s in ready if s.num_computed % page_size or self._residents.grow(s, 1, now_s)
+        ]
         branches = [b for b in tuple(self.branches) if b.num_uncomputed == 1 and not b.is_resting]
         decode += [branch for branch in branches if self.branches.grow(branch, 1)]
         order = self._prefill_order(now_s, preemptions)
@@ -148,10 +154,10 @@ class Scheduler:
 
         Nothing is preempted for it: the token then waits for its plan.
         """
+        page_size = self._geometry.page_size
         for sequence in plan.sampled:
-            next_tokens = sequence.num_computed + sequence.num_uncomputed + 1
-            end_page = self._geometry.num_pages(next_tokens)
-            if end_page > sequence.next_page and self._pool.num_free > 0:
+            page, offset = divmod(len(sequence.ids), page_size)
+            if offset == 0 and page >= sequence.next_page and self._pool.num_free > 0:
                 self.memory.grow(sequence, 1)
 
     def commit(self, plan: StepPlan, result: StepResult) -> list[EngineOutput]:
@@ -226,33 +232,32 @@ class Scheduler:
             self.memory.publish(sequence)
 
     def _take_tokens(self, plan: StepPlan, result: StepResult) -> Iterator[EngineOutput]:
-        rows = list(
-            zip(plan.sampled, result.tokens.tolist(), result.logprobs.tolist(), strict=True)
-        )
-        # Branches first: a request that moves on drops its own, and their tokens must count.
-        for sequence, token, logprob in rows if self.branches else ():
-            if isinstance(sequence, Branch):
-                self._take_branch_token(sequence, token, logprob)
-        for sequence, token, logprob in rows:
-            if isinstance(sequence, Branch):
-                continue
+        rows = zip(plan.sampled, result.tokens.tolist(), result.logprobs.tolist(), strict=True)
+        for sequence, token, logprob in self._take_branch_tokens(rows) if self.branches else rows:
             if sequence.first_token_s is None:
                 sequence.first_token_s = result.ended_s
             if not math.isfinite(logprob):
                 yield self._fail_at_token(sequence, result.ended_s)
-            elif (output := self._take_token(sequence, token, logprob, result.ended_s)) is not None:
-                yield output
+                continue
+            verdict = sequence.thinking.observe(token)
+            sequence.record(verdict.kind, token, logprob)
+            if verdict.turned:
+                self._turn(sequence, verdict)
+            if verdict.turned or sequence.has_output(self._config.thinking_stream_tokens):
+                yield sequence.take_output(result.ended_s, self._geometry.bytes_per_page)
 
-    def _take_token(
-        self, sequence: Sequence, token: int, logprob: float, now_s: float
-    ) -> EngineOutput | None:
-        verdict = sequence.thinking.observe(token)
-        sequence.record(verdict.kind, token, logprob)
-        if verdict.turned:
-            self._turn(sequence, verdict)
-        if verdict.turned or sequence.has_output(self._config.thinking_stream_tokens):
-            return sequence.take_output(now_s, self._geometry.bytes_per_page)
-        return None
+    def _take_branch_tokens(self, rows: Iterable[Row]) -> list[Row]:
+        """Take the tokens of branches; the rows of requests are left.
+
+        Branches first: a request that moves on drops its own, and their tokens must count.
+        """
+        left = []
+        for sequence, token, logprob in rows:
+            if isinstance(sequence, Branch):
+                self._take_branch_token(sequence, token, logprob)
+            else:
+                left.append((sequence, token, logprob))
+        return left
 
     def _take_branch_token(self, branch: Branch, token: int, logprob: float) -> None:
         if not math.isfinite(logprob):

@@ -119,7 +119,10 @@ class Sequence:
 
     def has_output(self, thinking_tokens: int) -> bool:
         """Whether an answer token, or that many thinking tokens, wait to be handed over."""
-        return bool(self.answer_ids) or self._num_settled >= thinking_tokens
+        if self.answer_ids:
+            return True
+        # The first test is the cheaper one, and fails at most tokens.
+        return len(self.thinking_ids) >= thinking_tokens and self._num_settled >= thinking_tokens
 
     @property
     def _num_settled(self) -> int:
