@@ -117,6 +117,8 @@ class EngineSubject:
                 max_running=max(w.batch for w in workloads),
                 max_model_len=max(lengths),
                 prefill_chunk_tokens=self._chunk_tokens,
+                # On a slow machine too: `_budget` counts the steps that the prefill takes.
+                min_prefill_chunk_tokens=self._chunk_tokens,
             ),
             tokens,
         )

@@ -1,4 +1,5 @@
 import json
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from click.testing import CliRunner
 
 from ponder.cli.main import main
 from workers.bench.decode_ceilings import Ceilings, StepWork
-from workers.bench.decode_models import SHAPES, ModelStore, model_tokens
+from workers.bench.decode_engine import EngineSubject, Workload
+from workers.bench.decode_models import REFERENCE, SHAPES, ModelStore, model_tokens
 from workers.bench.decode_plan import Plan
 from workers.bench.decode_report import decode_report
 from workers.bench.decode_run import Measurement
@@ -159,3 +161,14 @@ def test_a_cpu_plan_has_every_batch_beside_its_controls():
 
 def test_models_may_be_kept(tmp_path):
     assert ModelStore(Path(tmp_path), torch.float32, CPU).directory("wide").parent == tmp_path
+
+
+def test_a_slow_machine_ends_no_row_early():
+    store = ModelStore(Path("unused"), torch.float32, CPU)
+    workload = Workload.random(store.vocab_size(REFERENCE), batch=16, context=400, num_steps=2)
+    subject = EngineSubject(
+        store.directory(REFERENCE), model_tokens(REFERENCE), CPU, "float32", [workload]
+    )
+    subject.engine._clock = map(float, count()).__next__  # a second passes at every look
+
+    assert subject.run(workload).num_tokens == 16 * 2
