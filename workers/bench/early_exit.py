@@ -173,7 +173,9 @@ def _cost_table(subjects: Iterable[SubjectFigures]) -> Table:
 
 
 def _with_interval(estimate: Estimate, form: str) -> str:
-    value, low, high = map(form.format, (estimate.value, estimate.low, estimate.high))
+    # Adding 0 turns what rounds to -0.0 into 0.0.
+    rounded = (round(x, 4) + 0.0 for x in (estimate.value, estimate.low, estimate.high))
+    value, low, high = map(form.format, rounded)
     return f"{value}\n{low} to {high}"
 
 
@@ -184,8 +186,9 @@ def _caption(measured: Measured) -> str:
         f"{baseline.problems} test questions, {baseline.easy_problems} of them with at most "
         f"{EASY_THINKING_TOKENS} thinking tokens; 95 % intervals, paired by question. "
         f"Saved are shares of the thinking without exits. ponder: "
-        f"{measured.rules_origin}. The others' settings lost at most half a point on the "
-        f"validation split, or least, and saved most there. {settings}."
+        f"{measured.rules_origin}. Each of the other rules has the setting that saved most on the "
+        f"validation split with at most half a point lost; where none did, that which lost least. "
+        f"{settings}."
     )
 
 

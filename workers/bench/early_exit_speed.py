@@ -19,10 +19,11 @@ from workers.bench.early_exit_run import Bench, Progress
 from workers.engine import Controller, EngineRequest, LLMEngine
 from workers.rollouts import run_requests
 
-# Trials take a quarter of the rows at most, and what the requests leave them. The engine that
-# serves only requests is also measured with all rows for them.
+# Trials take a quarter of the rows at most, and only what requests leave them. So both are also
+# measured with all requests queued in the engine, which then fills every row with them.
 _ROWS_PER_REQUEST: Final = 4 / 3
-_EQUAL_ROWS: Final = "no exit, equal rows"
+_BASELINE_QUEUED: Final = "no exit, all queued"
+_PONDER_QUEUED: Final = "ponder, all queued"
 _ALONE_ROWS: Final = 16
 
 
@@ -77,7 +78,7 @@ class LatencyFigures:
 
 
 class Saturation:
-    """One engine that always holds `concurrency` requests, until none is left to add."""
+    """One engine that always holds `concurrency` requests, until none of them waits."""
 
     def __init__(
         self, engine: LLMEngine, requests: Sequence[EngineRequest], concurrency: int
@@ -92,8 +93,8 @@ class Saturation:
 
     @property
     def is_full(self) -> bool:
-        """Whether a request still waits to be added."""
-        return bool(self._queue)
+        """Whether a request still waits, here or in the engine."""
+        return bool(self._queue or self._engine.scheduler.waiting)
 
     @property
     def requests_per_cpu_s(self) -> float:
@@ -142,15 +143,16 @@ def latency_figures(served: Mapping[str, list[Served]]) -> LatencyFigures:
 
 
 def measure_throughput(bench: Bench, progress: Progress) -> dict[str, Saturation]:
-    """Load all with the same queue; the one that used least time steps next.
+    """Load all with the same requests; the one that used least time steps next.
 
     Ends for each when its queue is empty: what follows is the tail of the longest requests.
     """
-    rows = round(bench.plan.concurrency * _ROWS_PER_REQUEST)
+    some, everything = bench.plan.concurrency, bench.plan.throughput_problems
     work = {
-        BASELINE: _saturated(bench, None, bench.plan.concurrency),
-        _EQUAL_ROWS: _saturated(bench, None, rows),
-        PONDER: _saturated(bench, bench.ponder, bench.plan.concurrency),
+        BASELINE: _saturated(bench, None, some),
+        PONDER: _saturated(bench, bench.ponder, some),
+        _BASELINE_QUEUED: _saturated(bench, None, everything),
+        _PONDER_QUEUED: _saturated(bench, bench.ponder, everything),
     }
     while busy := [one for one in work.values() if one.is_full]:
         min(busy, key=lambda one: one.cpu_s).step()
@@ -160,14 +162,18 @@ def measure_throughput(bench: Bench, progress: Progress) -> dict[str, Saturation
 
 def throughput_figures(work: Mapping[str, Saturation]) -> tuple[dict[str, float], dict[str, float]]:
     """Figures and controls by the report's names."""
-    base, equal_rows, ponder = work[BASELINE], work[_EQUAL_ROWS], work[PONDER]
+    base, ponder = work[BASELINE], work[PONDER]
+    base_queued, ponder_queued = work[_BASELINE_QUEUED], work[_PONDER_QUEUED]
     figures = {"throughput_ratio": ponder.requests_per_cpu_s / base.requests_per_cpu_s}
     controls = {
         "throughput_ratio_wall": ponder.requests_per_s / base.requests_per_s,
-        "throughput_ratio_equal_rows": ponder.requests_per_cpu_s / equal_rows.requests_per_cpu_s,
+        "throughput_ratio_equal_rows": ponder.requests_per_cpu_s / base_queued.requests_per_cpu_s,
+        "throughput_ratio_all_queued": ponder_queued.requests_per_cpu_s
+        / base_queued.requests_per_cpu_s,
         "requests_per_cpu_s_no_exit": base.requests_per_cpu_s,
-        "requests_per_cpu_s_no_exit_equal_rows": equal_rows.requests_per_cpu_s,
         "requests_per_cpu_s_ponder": ponder.requests_per_cpu_s,
+        "requests_per_cpu_s_no_exit_all_queued": base_queued.requests_per_cpu_s,
+        "requests_per_cpu_s_ponder_all_queued": ponder_queued.requests_per_cpu_s,
     }
     return figures, controls
 
