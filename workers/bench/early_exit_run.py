@@ -60,7 +60,7 @@ class Bench:
 
     def __init__(self, model_dir: Path, plan: Plan) -> None:
         self.plan = plan
-        self._model_dir = model_dir
+        self.model_dir = model_dir
         self._sampling = SamplingDefaults.load(model_dir)
         self._tokenizer = Tokenizer(model_dir)
         self.rules, self.rules_origin = model_rules(model_dir)
@@ -81,7 +81,7 @@ class Bench:
 
     def engine(self, controller: Controller | None, **settings: float) -> LLMEngine:
         """An engine of its own; `settings` are EngineConfig's."""
-        config = EngineConfig(model_dir=self._model_dir, **settings)  # type: ignore[arg-type]
+        config = EngineConfig(model_dir=self.model_dir, **settings)  # type: ignore[arg-type]
         tokens = self._tokenizer.special_tokens(separators=self.rules.separators)
         return LLMEngine(config, tokens, controller)
 
@@ -94,8 +94,8 @@ class Bench:
         """Answer the questions. Every request may have a trial, so no load decides any."""
         engine = self.engine(
             controller,
-            max_running=2 * _CONCURRENCY,
-            max_branch_share=0.5,
+            max_running=_CONCURRENCY,
+            max_branch_share=1.0,
             target_token_s=1e6,  # nor does the time that a step takes
         )
         requests = self.requests(questions, budget_tokens)

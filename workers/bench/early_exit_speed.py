@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
@@ -16,14 +15,12 @@ from typing import Final
 
 from workers.bench.early_exit_figures import BASELINE, PONDER, Record
 from workers.bench.early_exit_run import Bench, Progress
-from workers.engine import Controller, EngineRequest, LLMEngine
+from workers.engine import Controller, EngineConfig, EngineRequest, LLMEngine
 from workers.rollouts import run_requests
 
-# Trials take a quarter of the rows at most, and only what requests leave them. So both are also
-# measured with all requests queued in the engine, which then fills every row with them.
-_ROWS_PER_REQUEST: Final = 4 / 3
-_BASELINE_QUEUED: Final = "no exit, all queued"
-_PONDER_QUEUED: Final = "ponder, all queued"
+# Trials have rows beside those of the requests. A machine whose time goes by the row could give
+# these to more requests instead: that is a control.
+_MORE_ROWS: Final = "no exit, rows of trials for requests"
 _ALONE_ROWS: Final = 16
 
 
@@ -78,23 +75,20 @@ class LatencyFigures:
 
 
 class Saturation:
-    """One engine that always holds `concurrency` requests, until none of them waits."""
+    """One engine with more requests than it can run, until none of them waits any more."""
 
-    def __init__(
-        self, engine: LLMEngine, requests: Sequence[EngineRequest], concurrency: int
-    ) -> None:
+    def __init__(self, engine: LLMEngine, requests: Sequence[EngineRequest]) -> None:
         self.finished = 0
         self.cpu_s = 0.0
         self.wall_s = 0.0
         self._engine = engine
-        self._queue = deque(requests)
-        for _ in range(min(concurrency, len(requests))):
-            engine.add_request(self._queue.popleft())
+        for request in requests:
+            engine.add_request(request)
 
     @property
     def is_full(self) -> bool:
-        """Whether a request still waits, here or in the engine."""
-        return bool(self._queue or self._engine.scheduler.waiting)
+        """Whether a request still waits."""
+        return bool(self._engine.scheduler.waiting)
 
     @property
     def requests_per_cpu_s(self) -> float:
@@ -105,16 +99,12 @@ class Saturation:
         return self.finished / self.wall_s
 
     def step(self) -> None:
-        """One step, timed; a request that ends makes room for the next."""
+        """One step, timed."""
         cpu_s, wall_s = time.process_time(), time.monotonic()
         outputs = self._engine.step()
         self.cpu_s += time.process_time() - cpu_s
         self.wall_s += time.monotonic() - wall_s
-        for output in outputs:
-            if output.finished is not None:
-                self.finished += 1
-                if self._queue:
-                    self._engine.add_request(self._queue.popleft())
+        self.finished += sum(output.finished is not None for output in outputs)
 
 
 def measure_latency(bench: Bench, progress: Progress) -> LatencyFigures:
@@ -147,12 +137,12 @@ def measure_throughput(bench: Bench, progress: Progress) -> dict[str, Saturation
 
     Ends for each when its queue is empty: what follows is the tail of the longest requests.
     """
-    some, everything = bench.plan.concurrency, bench.plan.throughput_problems
+    some = bench.plan.concurrency
+    more = EngineConfig(model_dir=bench.model_dir, max_running=some).max_rows
     work = {
         BASELINE: _saturated(bench, None, some),
         PONDER: _saturated(bench, bench.ponder, some),
-        _BASELINE_QUEUED: _saturated(bench, None, everything),
-        _PONDER_QUEUED: _saturated(bench, bench.ponder, everything),
+        _MORE_ROWS: _saturated(bench, None, more),
     }
     while busy := [one for one in work.values() if one.is_full]:
         min(busy, key=lambda one: one.cpu_s).step()
@@ -162,27 +152,22 @@ def measure_throughput(bench: Bench, progress: Progress) -> dict[str, Saturation
 
 def throughput_figures(work: Mapping[str, Saturation]) -> tuple[dict[str, float], dict[str, float]]:
     """Figures and controls by the report's names."""
-    base, ponder = work[BASELINE], work[PONDER]
-    base_queued, ponder_queued = work[_BASELINE_QUEUED], work[_PONDER_QUEUED]
+    base, ponder, more_rows = work[BASELINE], work[PONDER], work[_MORE_ROWS]
     figures = {"throughput_ratio": ponder.requests_per_cpu_s / base.requests_per_cpu_s}
     controls = {
         "throughput_ratio_wall": ponder.requests_per_s / base.requests_per_s,
-        "throughput_ratio_equal_rows": ponder.requests_per_cpu_s / base_queued.requests_per_cpu_s,
-        "throughput_ratio_all_queued": ponder_queued.requests_per_cpu_s
-        / base_queued.requests_per_cpu_s,
+        "throughput_ratio_more_rows": ponder.requests_per_cpu_s / more_rows.requests_per_cpu_s,
         "requests_per_cpu_s_no_exit": base.requests_per_cpu_s,
         "requests_per_cpu_s_ponder": ponder.requests_per_cpu_s,
-        "requests_per_cpu_s_no_exit_all_queued": base_queued.requests_per_cpu_s,
-        "requests_per_cpu_s_ponder_all_queued": ponder_queued.requests_per_cpu_s,
+        "requests_per_cpu_s_no_exit_more_rows": more_rows.requests_per_cpu_s,
     }
     return figures, controls
 
 
-def _saturated(bench: Bench, controller: Controller | None, concurrency: int) -> Saturation:
-    rows = round(bench.plan.concurrency * _ROWS_PER_REQUEST)
-    engine = bench.engine(controller, max_running=rows)
+def _saturated(bench: Bench, controller: Controller | None, max_running: int) -> Saturation:
+    engine = bench.engine(controller, max_running=max_running)
     questions = bench.questions("test", bench.plan.throughput_problems)
-    return Saturation(engine, bench.requests(questions), concurrency)
+    return Saturation(engine, bench.requests(questions))
 
 
 def _serve_in_turns(bench: Bench) -> Iterator[tuple[str, Served]]:

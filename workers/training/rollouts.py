@@ -38,8 +38,7 @@ class RolloutRunner:
         tokens = SpecialTokens(eos_ids=frozenset({eos}), think_open_id=think, think_close_id=end)
         rules = ExitRules.load(model_dir) if stops_early else None
         controller = None if rules is None else EarlyExit.of(rules, Tokenizer(model_dir))
-        # A quarter of the rows is for the trials of early exit.
-        config = EngineConfig(model_dir=model_dir, max_running=batch + batch // 3)
+        config = EngineConfig(model_dir=model_dir, max_running=batch)
         self._engine = LLMEngine(config, tokens, controller)
         self._batch = batch
         if temperature is None:

@@ -169,7 +169,7 @@ def test_a_quick_run_measures_every_subject(tmp_path):
     assert set(figures) >= FIGURES
     assert set(figures) >= {f"net_saved_{name}" for name in CONTROLS}
     assert set(report["intervals"]) >= {"net_saved", "accuracy_change_points", "net_saved_dynasor"}
-    assert {"latency_p50_s_no_exit", "throughput_ratio_all_queued"} <= set(report["controls"])
+    assert {"latency_p50_s_no_exit", "throughput_ratio_more_rows"} <= set(report["controls"])
     assert figures["overshoots"] == figures["empty_answers"] == figures["changed_without_exit"] == 0
     assert figures["exits"] > 0
     assert "answer convergence" in result.output

@@ -20,6 +20,7 @@ from workers.early_exit import EarlyExit, ExitRules
 from workers.early_exit.rules import FILE_NAME
 from workers.early_exit.trial import TrialOutcome
 from workers.engine import ThinkingStop
+from workers.rollouts import run_requests
 from workers.tokenizer import Tokenizer
 
 REFERENCE = Path(workers.__file__).parent / "reference"
@@ -96,16 +97,25 @@ def test_dynasor_exits_only_where_its_trials_were(bench):
     assert all(r.thinking_tokens % 64 == 0 and r.thinking_tokens > 64 for r in exits)
 
 
-@pytest.mark.parametrize("concurrency", [3, 6])  # 6: all wait in the engine
-def test_saturation_ends_when_nothing_waits(bench, concurrency):
+def test_saturation_ends_when_nothing_waits(bench):
     requests = bench.requests(bench.questions("test", 6))
-    work = Saturation(bench.engine(None, max_running=4), requests, concurrency)
+    work = Saturation(bench.engine(None, max_running=4), requests)
 
     while work.is_full:
         work.step()
 
     assert work.finished >= 2
     assert work.cpu_s > 0
+
+
+def test_a_saturated_engine_still_stops_early(bench):
+    requests = bench.requests(bench.questions("test", 12))
+    engine = bench.engine(bench.ponder, max_running=4)
+
+    done = run_requests(engine, requests, len(requests))
+
+    stops = {rollout.finished.stop for rollout in done if rollout.finished}
+    assert ThinkingStop.CONFIDENT in stops
 
 
 def figures(change_points: float, net_tokens: int) -> SubjectFigures:
