@@ -70,6 +70,9 @@ model will serve. Without an answer, stopping early must give the answer that th
 @click.option("--budget", default=10_000, show_default=True, help="Thinking tokens of a prompt.")
 @click.option("--separator", "separators", multiple=True, help="Text that ends a step; repeatable.")
 @click.option("--trial-text", help="Fed to a trial after </think>, so that it comes to the point.")
+@click.option(
+    "--give-up", is_flag=True, help="Also find out when thinking gets nowhere and may be closed."
+)
 @click.option("--temperature", type=float, help="[default: the model's own]")
 @click.option("--seed", default=11, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
@@ -89,6 +92,7 @@ def calibrate(
     budget: int,
     separators: tuple[str, ...],
     trial_text: str | None,
+    give_up: bool,
     temperature: float | None,
     seed: int,
     device: str,
@@ -105,7 +109,7 @@ def calibrate(
     try:
         rules = _base_rules(model_dir, separators, trial_text)
         prompts = _prompts(prompts_path, problems, seed)
-        _check_enough(len(prompts), risk, delta)
+        _check_enough(len(prompts), risk, delta / 2 if give_up else delta)
         config = RecordingConfig(
             model_dir=model_dir, budget_tokens=budget, temperature=temperature, device=device
         )
@@ -113,7 +117,14 @@ def calibrate(
     except (ValueError, EngineError, EarlyExitFileError) as error:
         raise click.ClickException(str(error)) from error
     records = _record(recording, prompts, seed)
-    calibrator = Calibrator(base=rules, num_fed=recording.num_fed, risk=risk, delta=delta)
+    calibrator = Calibrator(
+        base=rules,
+        num_fed=recording.num_fed,
+        budget_tokens=budget,
+        risk=risk,
+        delta=delta,
+        gives_up=give_up,
+    )
     calibration = calibrator.calibrate(records)
     document = _document(calibration, risk, delta, recording.num_lost)
     if json_path is None:
@@ -135,6 +146,7 @@ def _base_rules(model_dir: Path, separators: tuple[str, ...], trial_text: str | 
     rules = ExitRules.load(model_dir) or ExitRules()
     if separators:
         rules = replace(rules, separators=separators)
+    rules = replace(rules, give_up_confidence=None)
     return rules if trial_text is None else replace(rules, trial_text=trial_text)
 
 

@@ -5,7 +5,7 @@ for what it saves on a third of the problems. The confidence is then lowered on 
 long as an exact binomial test shows, at level `delta`, that the share of right answers lost is at
 most `risk`: learn then test, with a fixed sequence (Angelopoulos, Bates, Candès, Jordan, Lei,
 "Learn then Test", 2021). So P(share lost > risk) <= delta, whatever the model is, for problems like
-those that it was given.
+those that it was given. When to give up is a second such sequence, and each has half of delta.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from workers.calibration.replay import Replay, replay
 from workers.early_exit.rules import ExitRules
 
 CONFIDENCES = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.925, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+_SHAPE_CONFIDENCES = (0.99, 0.95, 0.9)  # enough to tell shapes apart
 _AGREEMENTS = (1, 2, 3)
 _GAPS = ((1, 1.0, 1), (16, 1.25, 64), (24, 1.25, 96), (32, 1.5, 256), (64, 1.5, 512))
 _ENTROPIES = (0.1, 0.25, 0.5, 1.0)
-_LEAST_THINKING = (1, 32)
+_GIVE_UP_CONFIDENCES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+_LEAST_THINKING = (1, 16, 32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +71,10 @@ class Calibrator:
 
     base: ExitRules
     num_fed: int  # tokens that a trial is fed before it samples
+    budget_tokens: int
     risk: float
     delta: float
+    gives_up: bool = False
 
     def calibrate(self, problems: Sequence[RecordedProblem]) -> Calibration:
         """Choose the rules."""
@@ -81,11 +85,17 @@ class Calibrator:
             self.outcome(replace(shape, confidence=confidence), testing)
             for confidence in CONFIDENCES
         )
-        return Calibration(curve=curve, chosen=self._last_that_passes(curve))
+        chosen = self._last_that_passes(curve)
+        if chosen is not None and self.gives_up:
+            chosen = self._giving_up(chosen, testing)
+        return Calibration(curve=curve, chosen=chosen)
 
     def outcome(self, rules: ExitRules, problems: Sequence[RecordedProblem]) -> Outcome:
         """What rules would have done."""
-        replays = [replay(p.thinking_tokens, p.trials, rules, self.num_fed) for p in problems]
+        replays = [
+            replay(p.thinking_tokens, p.trials, rules, self.num_fed, self.budget_tokens)
+            for p in problems
+        ]
         losses = sum(map(_is_lost, problems, replays))
         total = sum(problem.thinking_tokens for problem in problems)
         spent = sum(one.thinking_tokens for one in replays)
@@ -96,8 +106,21 @@ class Calibrator:
             losses=losses,
             gross_saved=1 - spent / total,
             net_saved=1 - (spent + probed) / total,
-            risk_bound=upper_bound(losses, len(problems), self.delta),
+            risk_bound=upper_bound(losses, len(problems), self._delta_of_a_sequence),
         )
+
+    @property
+    def _delta_of_a_sequence(self) -> float:
+        return self.delta / 2 if self.gives_up else self.delta
+
+    def _giving_up(self, sure: Outcome, problems: Sequence[RecordedProblem]) -> Outcome:
+        """The same rules that also give up, as readily as the risk allows and as it saves."""
+        outcomes = (
+            self.outcome(replace(sure.rules, give_up_confidence=confidence), problems)
+            for confidence in _GIVE_UP_CONFIDENCES
+        )
+        readiest = self._last_that_passes(outcomes)
+        return sure if readiest is None or readiest.net_saved <= sure.net_saved else readiest
 
     def _best_shape(self, problems: Sequence[RecordedProblem]) -> ExitRules:
         """The shape that saves most at a confidence that loses no more than the risk here."""
@@ -111,7 +134,7 @@ class Calibrator:
 
     def _candidates(self) -> Iterable[ExitRules]:
         for agreement, gap, entropy, least, confidence in product(
-            _AGREEMENTS, _GAPS, _ENTROPIES, _LEAST_THINKING, CONFIDENCES[::2]
+            _AGREEMENTS, _GAPS, _ENTROPIES, _LEAST_THINKING, _SHAPE_CONFIDENCES
         ):
             min_gap, backoff, max_gap = gap
             yield replace(

@@ -1,7 +1,8 @@
 """What a set of rules would have done with thinking that was recorded: the same decisions.
 
-Exact, because a trial's tokens depend on its request and its place alone. Left out is what the
-rules for repetition and for giving up add: they act where steps need not end.
+Exact, because a trial's tokens depend on its request and its place alone. Left out are trials that
+repetition starts, because it does so where steps need not end; and a thinking that is given up is
+judged by the trial that gave the reason, which was cut some tokens earlier.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from workers.early_exit.trial import TrialOutcome, TrialReader
 class Replay:
     """How one thinking would have gone.
 
-    `exit_trial` is the index of the trial that stopped it, None when it ended by itself.
+    `exit_trial` is the index of the trial after which it stopped, None when it ended by itself.
     `probe_tokens` were fed to trials, sampled by those that came to nothing, or thought while the
     last one ran; the exit's forced and answer tokens are what a close costs anyway.
     """
@@ -36,6 +37,7 @@ def replay(
     trials: Sequence[RecordedTrial],
     rules: ExitRules,
     num_fed: int,
+    budget_tokens: int,
 ) -> Replay:
     """Run the rules over the trials of one thinking of `thinking_tokens`.
 
@@ -44,6 +46,7 @@ def replay(
     cadence, judge = Cadence(rules), Agreement(rules)
     reader = TrialReader(rules)
     probe_tokens = next_tokens = 0
+    best_confidence = 0.0
     for index, trial in enumerate(trials):
         place = trial.thinking_tokens
         if place < max(next_tokens, rules.min_thinking_tokens) or not cadence.is_due(place):
@@ -60,6 +63,10 @@ def replay(
                 exit_trial=index,
             )
         probe_tokens += num_fed + outcome.num_sampled
+        best_confidence = max(best_confidence, outcome.confidence)
+        now_tokens = min(thinking_tokens, next_tokens + 1)
+        if rules.gives_up(best_confidence, now_tokens, budget_tokens):
+            return Replay(thinking_tokens=now_tokens, probe_tokens=probe_tokens, exit_trial=index)
     return Replay(thinking_tokens=thinking_tokens, probe_tokens=probe_tokens, exit_trial=None)
 
 

@@ -88,6 +88,13 @@ class ExitRules:
         except (KeyError, TypeError, ValueError) as error:
             raise EarlyExitFileError(f"{path}: {error}; calibrate again or remove it") from error
 
+    def gives_up(self, best_confidence: float, thinking_tokens: int, budget_tokens: int) -> bool:
+        """Whether no trial was sure enough for so long that the thinking is closed."""
+        least = self.give_up_confidence
+        if least is None or best_confidence >= least:
+            return False
+        return thinking_tokens >= self.give_up_share * budget_tokens
+
     def to_json(self) -> dict[str, Any]:
         """What `of` reads."""
         return asdict(self)

@@ -86,12 +86,7 @@ class Watch:
             self._num_loop_trials = self._num_loop_trials + 1 if is_unsure else 0
         if self._num_loop_trials >= self._rules.loop_trials:
             return ThinkingStop.CONVERGED
-        return ThinkingStop.GAVE_UP if self._is_hopeless else None
-
-    @property
-    def _is_hopeless(self) -> bool:
-        """Whether no trial was sure enough for so long that it is time to give up."""
-        least = self._rules.give_up_confidence
-        if least is None or self._best_confidence >= least:
-            return False
-        return self.thinking_tokens >= self._rules.give_up_share * self._budget_tokens
+        is_hopeless = self._rules.gives_up(
+            self._best_confidence, self.thinking_tokens, self._budget_tokens
+        )
+        return ThinkingStop.GAVE_UP if is_hopeless else None

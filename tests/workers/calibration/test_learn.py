@@ -1,6 +1,7 @@
 """What calibration chooses, from records made by hand, and what its guarantee is worth."""
 
 import math
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -43,7 +44,14 @@ def found(at=100, confidence=0.999, **changes):
 
 
 def calibrator(**changes):
-    settings = {"base": BASE, "num_fed": 1, "risk": 0.02, "delta": 0.1, **changes}
+    settings = {
+        "base": BASE,
+        "num_fed": 1,
+        "budget_tokens": 1000,
+        "risk": 0.02,
+        "delta": 0.1,
+        **changes,
+    }
     return Calibrator(**settings)
 
 
@@ -72,6 +80,32 @@ def test_confidence_stays_above_that_of_wrong_trials():
 
     assert chosen is not None
     assert chosen.rules.confidence > 0.93
+    assert chosen.losses == 0
+
+
+def test_thinking_that_never_comes_to_an_answer_may_be_given_up():
+    stuck = [found(confidence=0.2)] * 100  # wrong to the end: there is nothing to lose
+    records = [*stuck, *[found()] * 200]
+    Random(1).shuffle(records)
+
+    kept_on = calibrator().calibrate(records).chosen
+    gives_up = calibrator(gives_up=True).calibrate(records).chosen
+
+    assert kept_on is not None
+    assert gives_up is not None
+    assert kept_on.rules.give_up_confidence is None
+    assert gives_up.rules.give_up_confidence is not None
+    assert gives_up.net_saved > kept_on.net_saved + 0.1
+
+
+def test_thinking_that_would_come_to_an_answer_late_is_not_given_up():
+    late = problem(trial(600, 0.2), trial(900, 0.999), kept=False)
+    late = replace(late, is_kept=(False, True))
+
+    chosen = calibrator(gives_up=True).calibrate([late] * 300).chosen
+
+    assert chosen is not None
+    assert chosen.rules.give_up_confidence is None
     assert chosen.losses == 0
 
 

@@ -47,7 +47,7 @@ def test_a_replay_is_what_the_engine_does(tokenizer, requests, recorded, changes
     done = run_all(make_engine(tokenizer, EarlyExit.of(rules, tokenizer)), requests)
 
     for name, (tokens, trials) in recorded.items():
-        expected = replay(tokens, trials, rules, num_fed=1)
+        expected = replay(tokens, trials, rules, num_fed=1, budget_tokens=400)
         usage = done[name].usage
         assert usage.thinking_tokens == expected.thinking_tokens
         exits = expected.exit_trial is not None
