@@ -17,12 +17,11 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class KaplanMeier:
     """`needs` (num_needs,) rise; `masses` are their probabilities. What is missing to 1 lies above
-    the last need, somewhere. `num_at_risk` counts who reached each need.
+    the last need, somewhere.
     """
 
     needs: Floats
     masses: Floats
-    num_at_risk: NDArray[np.int64]
 
     @classmethod
     def fit(cls, spent: Floats, is_need: NDArray[np.bool_]) -> Self:
@@ -30,8 +29,42 @@ class KaplanMeier:
         needs, num_events = np.unique(spent[is_need], return_counts=True)
         num_at_risk = len(spent) - np.searchsorted(np.sort(spent), needs, side="left")
         survival = np.cumprod(1.0 - num_events / num_at_risk)
-        masses = -np.diff(survival, prepend=1.0)
-        return cls(needs.astype(np.float64), masses, num_at_risk.astype(np.int64))
+        return cls(needs.astype(np.float64), -np.diff(survival, prepend=1.0))
+
+    @classmethod
+    def fit_strata(
+        cls, spent: Floats, is_need: NDArray[np.bool_], strata: NDArray[np.int64]
+    ) -> Self:
+        """The mixture of one curve per stratum: where cuts depend on the need only through it.
+
+        What a stratum cannot place, as all of it was cut there, is placed as the curve of all is.
+        """
+        overall = cls.fit(spent, is_need)
+        parts = []
+        for stratum in np.unique(strata):
+            rows = strata == stratum
+            part = cls.fit(spent[rows], is_need[rows]).continued(overall, float(spent[rows].max()))
+            parts.append((part.needs, part.masses * rows.mean()))
+        needs, place = np.unique(np.concatenate([n for n, _ in parts]), return_inverse=True)
+        masses = np.bincount(place, np.concatenate([m for _, m in parts]))
+        return cls(needs, masses.astype(np.float64))
+
+    @property
+    def unknown(self) -> float:
+        """P(the need is above everything that was seen)."""
+        return max(0.0, 1.0 - float(self.masses.sum()))
+
+    def continued(self, other: Self, tokens: float) -> Self:
+        """What is unknown here spread as `other` is above `tokens`, as far as it knows."""
+        above = other.needs > tokens
+        left = 1.0 - other.covered(tokens)
+        if self.unknown < 1e-12 or not above.any():
+            return self
+        share = self.unknown / left
+        return type(self)(
+            np.concatenate([self.needs, other.needs[above]]),
+            np.concatenate([self.masses, other.masses[above] * share]),
+        )
 
     def covered(self, tokens: float) -> float:
         """P(need <= tokens)."""
