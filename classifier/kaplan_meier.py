@@ -6,12 +6,14 @@ need than that it is greater; an equal need and cut count as the need first.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,14 @@ class KaplanMeier:
     @property
     def unknown(self) -> float:
         """P(the need is above everything that was seen)."""
-        return max(0.0, 1.0 - float(self.masses.sum()))
+        left = 1.0 - float(self.masses.sum())
+        return left if left > _ROUNDING else 0.0
 
     def continued(self, other: Self, tokens: float) -> Self:
         """What is unknown here spread as `other` is above `tokens`, as far as it knows."""
         above = other.needs > tokens
         left = 1.0 - other.covered(tokens)
-        if self.unknown < 1e-12 or not above.any():
+        if not self.unknown or not above.any():
             return self
         share = self.unknown / left
         return type(self)(
@@ -72,7 +75,7 @@ class KaplanMeier:
 
     def quantile(self, probability: float) -> float:
         """The smallest need that covers so much; inf when that is not known."""
-        reached = np.flatnonzero(np.cumsum(self.masses) >= probability - 1e-12)
+        reached = np.flatnonzero(np.cumsum(self.masses) >= probability - _ROUNDING)
         return float(self.needs[reached[0]]) if len(reached) else float("inf")
 
     def mean_up_to(self, tokens: float) -> float:

@@ -21,7 +21,7 @@ _PIPE_WIDTH = 120
 
 _EPILOG = """\b
 Examples:
-  ponder tiers suggest --model reference                      from the ledger
+  ponder tiers suggest --model ponder-reference               from the ledger
   ponder tiers suggest --traces traces.jsonl --plot tiers.svg
   ponder tiers suggest --lengths lengths.csv --column thinking_tokens --json
 
@@ -62,6 +62,13 @@ def tiers() -> None:
     help="Share of needs that the largest budget covers.",
 )
 @click.option(
+    "--bin-edges",
+    "at_edges",
+    is_flag=True,
+    help="Only edges of the bins of the need. Between them the router interpolates its prediction, "
+    "and learns nothing from what stops in the bin of a budget.",
+)
+@click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw needs and budgets: .svg, .png. Needs the extra train.",
@@ -74,6 +81,7 @@ def suggest(
     lengths: Path | None,
     column: str | None,
     coverage: float,
+    at_edges: bool,
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -85,7 +93,7 @@ def suggest(
         raise click.UsageError("give --lengths with --column, and not with --traces")
     try:
         spending = _spending(redis_url, traces, model, lengths, column)
-        proposal = propose(spending, coverage)
+        proposal = propose(spending, coverage, at_edges=at_edges)
     except DatasetError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -111,6 +119,8 @@ def _spending(
     if model is None:
         raise click.UsageError("whose traces: give --model")
     rows = run_with_ledger(redis_url, lambda ledger: ledger_rows(ledger, model))
+    if not rows:
+        raise DatasetError(f"no traces of {model} in the ledger: check the name")
     return Spending.of(rows)
 
 
@@ -160,9 +170,13 @@ def _table(title: str, plan: Plan) -> Table:
 def _warnings(proposal: Proposal) -> list[str]:
     warnings = []
     largest = proposal.proposed.budgets[-1]
-    if proposal.unknown_share >= 0.0005:
+    if between := [b for b in proposal.proposed.budgets[:-1] if b not in NEED_BIN_EDGES]:
         warnings.append(
-            f"{proposal.unknown_share:.1%} of the needs are above all that was seen; a larger "
+            f"{', '.join(map(str, between))}: no edges of the bins of the need; see --bin-edges"
+        )
+    if proposal.unknown_share:
+        warnings.append(
+            f"{proposal.unknown_share:.2%} of the needs are above all that was seen; a larger "
             "budget would tell how far"
         )
     if largest > NEED_BIN_EDGES[-1]:

@@ -24,7 +24,8 @@ class NeedDensity:
     def of(cls, curve: KaplanMeier, num_known: int) -> "NeedDensity":
         """Gaussian kernels, as wide as `num_known` needs allow.
 
-        Source: B. W. Silverman (1986), "Density Estimation", equation 3.31.
+        Source: B. W. Silverman (1986), "Density Estimation", equation 3.31, halved: it is made for
+        one mode and blurs several.
         """
         logs = np.log(np.maximum(curve.needs, 1.0))
         width = _bandwidth(logs, curve.masses, num_known)
@@ -59,4 +60,4 @@ def _bandwidth(logs: Floats, masses: Floats, num_known: int) -> float:
     mean = float((logs * masses).sum() / masses.sum())
     deviation = float(np.sqrt(((logs - mean) ** 2 * masses).sum() / masses.sum()))
     spread = min(deviation, float(high - low) / 1.34) or deviation
-    return max(_MIN_BANDWIDTH, 0.9 * spread * float(num_known**-0.2))
+    return max(_MIN_BANDWIDTH, 0.45 * spread * float(num_known**-0.2))

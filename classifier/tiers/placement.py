@@ -17,23 +17,21 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.errors import DatasetError
 from classifier.kaplan_meier import Floats, KaplanMeier
+from ponder.bins import NEED_BIN_EDGES
 
 NUM_BUDGETS: Final = 4
 _VAIN_WEIGHT: Final = 2.0
 
 
-def place_budgets(curve: KaplanMeier, coverage: float, largest_seen: float) -> tuple[int, ...]:
-    """Rising budgets, round numbers. The last covers `coverage` of the needs, or reaches the
-    largest spending that was seen when the curve does not tell so much.
-
-    Raises DatasetError when the needs leave no room for them.
+def place_budgets(
+    curve: KaplanMeier, candidates: Floats, coverage: float, largest_seen: float
+) -> tuple[int, ...]:
+    """Four of `candidates`, which rise. The last covers `coverage` of the needs; it reaches the
+    largest spending that was seen when the curve does not tell so much, and is the last candidate
+    when none does either.
     """
-    candidates = _round_numbers(largest_seen)
-    least = min(curve.quantile(coverage), largest_seen)
-    if len(candidates) < NUM_BUDGETS:
-        raise DatasetError(f"needs of at most {largest_seen:g} tokens leave no room for 4 budgets")
+    least = min(curve.quantile(coverage), largest_seen, float(candidates[-1]))
     sums = _Sums.of(curve, candidates)
     first, *_ = steps = sums.steps()
     costs, origins = first, []
@@ -43,6 +41,25 @@ def place_budgets(curve: KaplanMeier, coverage: float, largest_seen: float) -> t
         costs = totals.min(axis=0)
     last = np.where(candidates >= least, costs + sums.beyond(), np.inf)
     return _path(candidates, origins, int(last.argmin()))
+
+
+def bin_edges() -> Floats:
+    """The edges of the bins of the need: budgets there lose nothing of what is learned."""
+    return np.array(NEED_BIN_EDGES, dtype=np.float64)
+
+
+def round_numbers(largest: float) -> Floats:
+    """Numbers of two digits and zeros, to the first that is not below `largest`; at least four.
+
+    They begin with the first bin edge: smaller needs are not told apart.
+    """
+    numbers = list(range(NEED_BIN_EDGES[0], 100))
+    scale = 10
+    while numbers[-1] < largest:
+        numbers += [scale * digits for digits in range(10, 100)]
+        scale *= 10
+    found = np.array(numbers, dtype=np.float64)
+    return found[: max(NUM_BUDGETS, int(np.searchsorted(found, largest)) + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +97,6 @@ class _Sums:
         """Cost of the needs above each candidate, if it is the last; (num_candidates,)."""
         cost: Floats = _VAIN_WEIGHT * self.candidates * (self.all_inverses - self.inverses)
         return cost
-
-
-def _round_numbers(largest: float) -> Floats:
-    """Numbers of two digits and zeros, from 1 to the first that is not below `largest`."""
-    numbers = [*range(1, 10)]
-    scale = 1
-    while numbers[-1] < largest:
-        numbers += [scale * digits for digits in range(10, 100)]
-        scale *= 10
-    found = np.array(numbers, dtype=np.float64)
-    return found[: int(np.searchsorted(found, largest)) + 1]
 
 
 def _path(candidates: Floats, origins: list[NDArray[np.intp]], last: int) -> tuple[int, ...]:

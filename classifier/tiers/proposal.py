@@ -8,7 +8,7 @@ from classifier.errors import DatasetError
 from classifier.kaplan_meier import KaplanMeier
 from classifier.survival import TIER_BUDGETS
 from classifier.tiers.density import NeedDensity
-from classifier.tiers.placement import place_budgets
+from classifier.tiers.placement import bin_edges, place_budgets, round_numbers
 from classifier.tiers.spending import Spending
 
 MIN_KNOWN: Final = 100
@@ -66,15 +66,20 @@ class Proposal:
         return {**asdict(self), "configuration": configuration(self.proposed.budgets)}
 
 
-def propose(spending: Spending, coverage: float) -> Proposal:
-    """Raises DatasetError when the traces say too little."""
+def propose(spending: Spending, coverage: float, *, at_edges: bool = False) -> Proposal:
+    """Budgets are round numbers, or with `at_edges` edges of the bins of the need.
+
+    Raises DatasetError when the traces say too little.
+    """
     if spending.num_known < MIN_KNOWN:
         raise DatasetError(
             f"{spending.num_known} of {len(spending)} requests stopped by themselves, at least "
             f"{MIN_KNOWN} are needed: collect more traces, or with a larger budget"
         )
     curve = spending.curve()
-    budgets = place_budgets(curve, coverage, float(spending.tokens.max()))
+    largest_seen = float(spending.tokens.max())
+    candidates = bin_edges() if at_edges else round_numbers(largest_seen)
+    budgets = place_budgets(curve, candidates, coverage, largest_seen)
     return Proposal(
         num_requests=len(spending),
         num_known=spending.num_known,

@@ -40,7 +40,8 @@ Examples:
   ponder traces stats --traces traces --json | jq '.tiers[].p90_coverage'
 
 p90 covers: how often the need was within the classifier's 90 % bound, before the counts corrected
-it; requests that were cut count as long as they lasted (Kaplan-Meier). probes and forced: share of
+it; requests that were cut count as long as they lasted (Kaplan-Meier). Only the row "all" judges
+the bound: tier reached and stop are chosen by the need. probes and forced: share of
 all tokens sampled or fed after the prompt. mean, p50 and p90 are of the thinking tokens spent.
 """
 

@@ -12,7 +12,8 @@ def needs_around(
     """Equally many needs at each mode, lognormal with this spread of the logarithm."""
     rng = np.random.default_rng(seed)
     logs = np.log(rng.choice(modes, count)) + spread * rng.standard_normal(count)
-    return np.maximum(1.0, np.rint(np.exp(logs)))
+    needs: Floats = np.maximum(1.0, np.rint(np.exp(logs)))
+    return needs
 
 
 def uncut(needs: Floats) -> Spending:

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from classifier.traces.exporter import Exporter
+from ponder.bins import NEED_BIN_EDGES
 from ponder.cli import main
 from ponder.ledger import Ledger, LedgerConfig
 from ponder.v1.budget_pb2 import (
@@ -108,6 +109,14 @@ def test_the_line_it_prints_configures_a_router(lengths):
     assert f"WORKER_MAX_THINKING_BUDGET={budgets[3]}  # workers of pool thinking" in result.output
 
 
+def test_budgets_at_the_edges_of_bins_when_asked_for(lengths):
+    found = document("--lengths", str(lengths), "--column", "thinking", "--bin-edges")
+
+    budgets = [tier["budget_tokens"] for tier in found["proposed"]["tiers"]]
+    assert set(budgets) < set(NEED_BIN_EDGES)
+    assert budgets[-1] == 10_000
+
+
 def test_the_plot_is_drawn(lengths, tmp_path):
     plot = tmp_path / "tiers.svg"
 
@@ -160,7 +169,7 @@ def test_traces_of_no_use_are_told_in_one_line(lines, redis_url, tmp_path):
     for arguments, message in (
         (["--traces", str(broken)], "broken.jsonl:1: budget_tokens is None"),
         (["--traces", str(lines)], "choose one with --model"),
-        (["--redis-url", redis_url, "--model", MODEL], "0 of 0 requests stopped"),
+        (["--redis-url", redis_url, "--model", MODEL], "no traces of org/model-1 in the ledger"),
     ):
         result = suggest(*arguments)
         assert result.exit_code == 1

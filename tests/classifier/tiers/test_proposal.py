@@ -7,7 +7,7 @@ import pytest
 
 from classifier.errors import DatasetError
 from classifier.tiers.density import NeedDensity
-from classifier.tiers.placement import place_budgets
+from classifier.tiers.placement import place_budgets, round_numbers
 from classifier.tiers.proposal import MIN_KNOWN, configuration, plan_of, propose
 from classifier.tiers.spending import Spending
 from tests.classifier.tiers.mixtures import cut_at, needs_around, uncut
@@ -46,9 +46,9 @@ def test_four_modes_get_a_budget_each():
 def test_no_other_budgets_are_cheaper():
     curve = uncut(needs_around((50, 400), count=400, spread=0.6)).curve()
     largest = float(curve.needs[-1])
-    chosen = place_budgets(curve, 0.95, largest)
+    candidates = round_numbers(largest)
+    chosen = place_budgets(curve, candidates, 0.95, largest)
     rng = np.random.default_rng(1)
-    candidates = [n for n in range(1, 1_000) if n < 100 or n % 10 == 0]
     others = (sorted(rng.choice(candidates, 4, replace=False).tolist()) for _ in range(3_000))
 
     allowed = [budgets for budgets in others if curve.covered(budgets[-1]) >= 0.95]
@@ -136,9 +136,18 @@ def test_too_few_needs_are_refused_by_their_number():
         propose(uncut(np.arange(1.0, 100.0)), 0.99)
 
 
-def test_needs_too_small_for_four_budgets_are_refused():
-    with pytest.raises(DatasetError, match="no room for 4 budgets"):
-        propose(uncut(np.full(200, 2.0)), 0.99)
+def test_needs_that_are_not_told_apart_get_the_smallest_budgets():
+    proposal = propose(uncut(np.full(200, 2.0)), 0.99)
+
+    assert proposal.proposed.budgets == (16, 17, 18, 19)
+    assert proposal.proposed.tiers[0].covers == 1.0
+
+
+def test_at_the_edges_of_bins_the_last_may_cover_less_than_was_asked():
+    proposal = propose(uncut(needs_around((100, 20_000))), 0.99, at_edges=True)
+
+    assert proposal.proposed.budgets[-1] == 10_000
+    assert proposal.proposed.tiers[-1].covers == pytest.approx(0.5, abs=0.03)
 
 
 def test_one_need_for_all_gets_a_budget_that_holds_it():
