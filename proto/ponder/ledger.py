@@ -184,8 +184,13 @@ class Ledger:
             "score": "" if feedback.score is None else feedback.score,
             "given_at_s": feedback.given_at_s,
         }
-        limit = self._config.max_traces
-        await self._call(self._client.xadd(keys.FEEDBACK, record, maxlen=limit))
+        config = self._config
+        oldest_ms = int((feedback.given_at_s - config.trace_life_s) * 1e3)
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xadd(keys.FEEDBACK, record, maxlen=config.max_traces)
+        pipeline.xtrim(keys.FEEDBACK, minid=max(0, oldest_ms), approximate=False)
+        pipeline.expire(keys.FEEDBACK, config.trace_life_s)
+        await self._call(pipeline.execute())
 
     async def read_feedback(self, after_id: str = "0") -> AsyncIterator[tuple[str, Feedback]]:
         """Feedback with its stream id, oldest first, from after `after_id`."""

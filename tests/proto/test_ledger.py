@@ -230,6 +230,18 @@ async def test_feedback_comes_back(ledger):
     assert [feedback async for _, feedback in ledger.read_feedback()] == given
 
 
+async def test_feedback_is_kept_as_long_as_a_trace(redis_url, raw):
+    ledger = Ledger.from_url(redis_url, LedgerConfig(trace_life_s=60))
+    await raw.xadd(keys.FEEDBACK, {"tenant": "t"}, id="1000-0")
+    given = Feedback(tenant="t", request_id="r", correct=True, score=None, given_at_s=61.5)
+
+    await ledger.record_feedback(given)
+
+    assert [feedback async for _, feedback in ledger.read_feedback()] == [given]
+    assert 0 < await raw.ttl(keys.FEEDBACK) <= 60
+    await ledger.close()
+
+
 async def test_a_redis_that_is_gone_is_one_error(tmp_path, make_settlement):
     ledger = Ledger.from_url(f"unix://{tmp_path}/nobody.sock")
 
