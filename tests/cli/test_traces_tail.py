@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 import redis
@@ -106,6 +109,23 @@ def test_what_ends_later_is_shown_once(redis_url, fill, capsys):
 
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["request_id"] for line in lines] == ["r1", "r2"]
+
+
+def test_it_follows_until_it_is_interrupted(redis_url, fill):
+    fill({"request_id": "r1"})
+    command = ["traces", "tail", "--redis-url", redis_url, "--json"]
+    run = "import sys; from ponder.cli import main; main(sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", run, *command], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process, process.stdout as lines:
+        first = json.loads(lines.readline())
+        fill({"request_id": "r2"})
+        second = json.loads(lines.readline())
+        process.send_signal(signal.SIGINT)
+        assert lines.read() == b""
+
+    assert (first["request_id"], second["request_id"]) == ("r1", "r2")
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(("need_bin", "words"), [(0, "0-16"), (9, ">10000"), (None, "unknown")])
