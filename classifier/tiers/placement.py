@@ -7,8 +7,8 @@ A request whose need T falls to the budget b, with the budget a below it, costs
 
 so a budget just above a mode is cheap, and one just below a mode costs nearly 2 for all of it. The
 weight 2 is a choice: 1 lets budgets cut further into a mode, 3 crowds them between two modes. The
-budgets with the smallest mean cost are found exactly, by dynamic programming over all round
-numbers: the cost of a request depends on two neighbouring budgets only.
+budgets with the smallest mean cost are found exactly, by dynamic programming over all of the
+candidates: the cost of a request depends on two neighbouring budgets only.
 """
 
 from dataclasses import dataclass
