@@ -16,7 +16,7 @@ from classifier.errors import ClassifierError, DatasetError, ExportError
 from classifier.evaluate import Evaluation, evaluate
 from classifier.export import check_parity, export
 from classifier.predictor import DifficultyClassifier
-from classifier.readers import models_in, read_json_lines, read_ledger
+from classifier.readers import models_in, read_file, read_ledger
 from classifier.report import bin_table, card, comparison_table, slice_table, to_json
 from classifier.survival import (
     TIER_BUDGETS,
@@ -85,7 +85,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_sources(command: argparse.ArgumentParser) -> None:
     source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("--traces", type=Path, nargs="+", metavar="FILE", help="JSON lines")
+    source.add_argument(
+        "--traces",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="JSON lines, or what `ponder traces export` wrote: a folder or a .parquet file",
+    )
     source.add_argument("--redis", metavar="URL", help="the ledger's traces; needs --model")
     command.add_argument("--model", help="reasoning model; default: the only one in the files")
     command.add_argument("--json", action="store_true", help="JSON on standard output")
@@ -177,7 +183,7 @@ def _read(options: argparse.Namespace) -> tuple[str, Dataset]:
 
 def _read_files(paths: Sequence[Path], model: str) -> Iterator[Outcome]:
     for path in paths:
-        yield from tqdm(read_json_lines(path, model), desc=path.name, unit=" traces", disable=None)
+        yield from tqdm(read_file(path, model), desc=path.name, unit=" traces", disable=None)
 
 
 async def _read_redis(url: str, model: str) -> list[Outcome]:

@@ -6,8 +6,9 @@ features it tells nothing more about the need.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from ponder.bins import NUM_NEED_BINS, need_vectors, stopped_by_itself
 from ponder.v1.budget_pb2 import ThinkingStop
 
 SPLITS: Final = ("train", "validation", "test")
+_CHUNK_ROWS: Final = 1_000
 _SPLIT_ENDS: Final = (60, 75, 100)  # per cent
 
 
@@ -49,9 +51,14 @@ class Dataset:
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Self:
         """Raises DatasetError when there are none, or when ids belong to another version."""
-        rows = list(outcomes)
-        if not rows:
+        chunks = [cls._chunk(rows) for rows in _chunks(outcomes)]
+        if not chunks:
             raise DatasetError("no trace is usable: collect some, or check the model name")
+        columns = ([getattr(chunk, name) for chunk in chunks] for name in cls.__slots__)
+        return cls(**{n: np.concatenate(c) for n, c in zip(cls.__slots__, columns, strict=True)})
+
+    @classmethod
+    def _chunk(cls, rows: Sequence[Outcome]) -> Self:
         try:
             features = np.stack([vectorize(row.ids) for row in rows])
         except ValueError as error:
@@ -92,6 +99,13 @@ class Dataset:
         shuffled = self.rows(order)
         fields = {name: getattr(shuffled, name) for name in self.__slots__}
         return type(self)(**(fields | {"features": self.features}))
+
+
+def _chunks(outcomes: Iterable[Outcome]) -> Iterator[Sequence[Outcome]]:
+    """Outcomes hold their ids as Python integers, several times the size of a row of features."""
+    rows = iter(outcomes)
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
+        yield chunk
 
 
 def split_of(ids: tuple[int, ...]) -> str:

@@ -1,19 +1,33 @@
-"""Where traces come from: JSON lines of a collector, or the trace stream of the ledger."""
+"""Where traces come from: JSON lines of a collector, exported Parquet, or the ledger itself."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from classifier.dataset import Outcome
 from classifier.errors import DatasetError
 from classifier.features import FEATURE_VERSION, encode
+from classifier.traces.parquet import is_parquet, parquet_models, read_parquet_traces
 from ponder.ledger import Ledger
 from ponder.settlement import Settlement
 from ponder.v1 import budget_pb2
 from ponder.v1.budget_pb2 import ThinkingStop
 
 _COUNTS = ("thinking_tokens", "budget_tokens")
+
+
+def read_file(path: Path, model: str) -> Iterator[Outcome]:
+    """The usable outcomes of one model, from JSON lines, a Parquet file or a folder of those.
+
+    Raises DatasetError.
+    """
+    if not is_parquet(path):
+        yield from read_json_lines(path, model)
+        return
+    for _, settlement in read_parquet_traces(path, model):
+        if outcome := outcome_of(settlement):
+            yield outcome
 
 
 def read_json_lines(path: Path, model: str) -> Iterator[Outcome]:
@@ -25,7 +39,7 @@ def read_json_lines(path: Path, model: str) -> Iterator[Outcome]:
     or "features" (the ids) in place of "prompt"; family and other fields are optional.
     Raises DatasetError naming file, line, field and remedy.
     """
-    for place, record in _records(path):
+    for place, record in json_records(path):
         if record["model"] == model:
             yield _outcome(record, place)
 
@@ -58,11 +72,11 @@ def outcome_of(settlement: Settlement) -> Outcome | None:
 
 def models_in(paths: Sequence[Path]) -> list[str]:
     """The models that the files hold traces of, sorted."""
-    return sorted({record["model"] for path in paths for _, record in _records(path)})
+    return sorted({model for path in paths for model in _models_in(path)})
 
 
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each record with the place it stands in."""
+def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each record of JSON lines, with the place it stands in. Raises DatasetError."""
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
@@ -72,6 +86,12 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DatasetError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: not UTF-8: {error}") from error
+
+
+def _models_in(path: Path) -> set[str]:
+    if is_parquet(path):
+        return set(parquet_models(path))
+    return {record["model"] for _, record in json_records(path)}
 
 
 def _parse(line: str, place: str) -> dict[str, Any]:
@@ -84,25 +104,31 @@ def _parse(line: str, place: str) -> dict[str, Any]:
     return record
 
 
-def _outcome(record: dict[str, Any], place: str) -> Outcome:
+def spending_of(record: Mapping[str, Any], place: str) -> tuple[int, int, ThinkingStop.ValueType]:
+    """Thinking tokens, budget and stop. Raises DatasetError naming the field."""
     thinking_tokens, budget_tokens = (_count(record, name, place) for name in _COUNTS)
+    return thinking_tokens, budget_tokens, _stop(record, place)
+
+
+def _outcome(record: dict[str, Any], place: str) -> Outcome:
+    thinking_tokens, budget_tokens, stop = spending_of(record, place)
     return Outcome(
         ids=_ids(record, place),
         thinking_tokens=thinking_tokens,
         budget_tokens=budget_tokens,
-        stop=_stop(record, place),
+        stop=stop,
         family=str(record.get("family", "")),
     )
 
 
-def _count(record: dict[str, Any], name: str, place: str) -> int:
+def _count(record: Mapping[str, Any], name: str, place: str) -> int:
     value = record.get(name)
     if type(value) is not int or value < 0:
         raise DatasetError(f"{place}: {name} is {value!r}, must be an integer of 0 or more")
     return value
 
 
-def _stop(record: dict[str, Any], place: str) -> ThinkingStop.ValueType:
+def _stop(record: Mapping[str, Any], place: str) -> ThinkingStop.ValueType:
     name = record.get("stop")
     known = [key for key in ThinkingStop.keys() if key != "THINKING_STOP_UNSPECIFIED"]  # noqa: SIM118  not a dict
     if name not in known:

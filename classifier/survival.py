@@ -41,6 +41,18 @@ def covering_bin(survival: Floats) -> NDArray[np.int64]:
     return bins
 
 
+def quantile_tokens(survival: Floats, probability: float) -> float | None:
+    """Thinking tokens that suffice with this probability, for one curve (NUM_NEED_BINS,).
+
+    Between edges S is taken to fall linearly, as the router does; None above the last edge.
+    """
+    target = 1.0 - probability
+    if survival[-1] > target:
+        return None
+    points = np.concatenate([[1.0], survival])[::-1]
+    return float(np.interp(target, points, (0, *NEED_BIN_EDGES)[::-1]))
+
+
 def median_need(survival: Floats) -> Floats:
     """Thinking tokens (num_rows,) that suffice in half of the cases; inf above the last edge.
 

@@ -217,6 +217,7 @@ class Journey:
             predicted_bin=prediction.predicted_bin if prediction else 0,
             prior_hazards=prediction.prior.hazards.tolist() if prediction else (),
             propensity=choice.propensity,
+            tier_propensities=choice.tier_propensities,
             classifier_version=prediction.prior.version if prediction else "",
             features=self._features(),
             store_prompt=self._store_prompts,

@@ -55,7 +55,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A decision, with every clamp that lowered it and the probability of just this outcome."""
+    """A decision, with every clamp that lowered it and the probability of just this outcome.
+
+    `tier_propensities` are the probabilities of deciding on each of TIERS; an escalation, which
+    follows from the decision, leaves them and `propensity` as they were.
+    """
 
     tier: Tier.ValueType
     budget_tokens: int
@@ -63,6 +67,7 @@ class Choice:
     rule: pb.Rule.ValueType
     clamps: tuple[pb.Clamp.ValueType, ...]
     propensity: float
+    tier_propensities: tuple[float, ...]
 
     @property
     def is_automatic(self) -> bool:
@@ -182,6 +187,7 @@ def _clamped(
         rule=rule,
         clamps=tuple(dict.fromkeys(clamps)),
         propensity=1.0,
+        tier_propensities=_mixture({tier: 1.0}),
     )
 
 
@@ -209,9 +215,21 @@ def _explore(
     promoted = escalate(choice, wish, limits, config.tiers)
     if promoted is None:
         return choice
-    if draw < config.exploration:
-        return replace(promoted, rule=pb.RULE_EXPLORATION, propensity=config.exploration)
-    return replace(choice, propensity=1.0 - config.exploration)
+    stays = 1.0 - config.exploration
+    mixture = _mixture({choice.tier: stays, promoted.tier: config.exploration})
+    choice = replace(choice, propensity=stays, tier_propensities=mixture)
+    if draw >= config.exploration:
+        return choice
+    return replace(
+        promoted,
+        rule=pb.RULE_EXPLORATION,
+        propensity=config.exploration,
+        tier_propensities=mixture,
+    )
+
+
+def _mixture(probabilities: Mapping[Tier.ValueType, float]) -> tuple[float, ...]:
+    return tuple(probabilities.get(tier, 0.0) for tier in TIERS)
 
 
 def _ceiling(wish: Wish, limits: Limits) -> Tier.ValueType:

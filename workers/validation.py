@@ -11,6 +11,7 @@ from workers.errors import InvalidArgument
 _ROLES = ("system", "user", "assistant")
 _MAX_NAME_BYTES = 512
 _MAX_FEATURES = 65_536
+_NUM_TIERS = 4
 # Leaves room to add to it within 32 bits.
 _MAX_COUNT = (1 << 31) - 1
 
@@ -117,6 +118,10 @@ def _settlement(request: worker_pb2.ThinkRequest, limits: Limits) -> Problems:
         yield "settlement.prior_hazards", "must be probabilities, 0 to 1"
     if not 0 <= known.propensity <= 1:
         yield "settlement.propensity", "must be a probability, 0 to 1"
+    if len(known.tier_propensities) not in (0, _NUM_TIERS):
+        yield "settlement.tier_propensities", f"must hold {_NUM_TIERS} probabilities, or none"
+    if not all(0 <= propensity <= 1 for propensity in known.tier_propensities):
+        yield "settlement.tier_propensities", "must be probabilities, 0 to 1"
     if len(known.features) > _MAX_FEATURES:
         yield "settlement.features", f"must hold at most {_MAX_FEATURES} entries"
     yield from _prior_usage(known.prior_usage)

@@ -78,12 +78,12 @@ def event_bin(thinking_tokens: int, budget_tokens: int, stop: ThinkingStop.Value
 def num_at_risk_bins(thinking_tokens: int, budget_tokens: int, stop: ThinkingStop.ValueType) -> int:
     """In how many bins, counted from the first, the request was at risk."""
     if not stopped_by_itself(stop):
-        return num_bins_within(_horizon(thinking_tokens, budget_tokens, stop))
+        return num_bins_within(horizon_tokens(thinking_tokens, budget_tokens, stop))
     return min(bin_of_need(thinking_tokens) + 1, num_bins_within(budget_tokens))
 
 
-def _horizon(thinking_tokens: int, budget_tokens: int, stop: ThinkingStop.ValueType) -> int:
-    """Tokens that a request which was cut was allowed to spend."""
+def horizon_tokens(thinking_tokens: int, budget_tokens: int, stop: ThinkingStop.ValueType) -> int:
+    """Tokens that a request which was cut was allowed to spend: its need is above them."""
     is_exhausted = stop == budget_pb2.THINKING_STOP_EXHAUSTED
     least = budget_tokens - cut_grace_tokens(budget_tokens)
     return budget_tokens if is_exhausted and thinking_tokens >= least else thinking_tokens

@@ -4,10 +4,15 @@ All keys of one model carry the same hash tag, so that one script may touch them
 Names that come from outside are percent-encoded: none can end a hash tag or reach another's key.
 """
 
+import re
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 FEEDBACK: Final = "ponder:feedback"
+ALL_TRACES: Final = "ponder:{*}:traces"
+"""Glob of the traces of all models."""
+
+_TRACES = re.compile(r"ponder:\{([^{}]+)\}:traces")
 
 
 def settled(model: str, tenant: str, request_id: str) -> str:
@@ -31,6 +36,12 @@ def counts(model: str, tenant: str | None, window: int) -> str:
 def traces(model: str) -> str:
     """Stream: one settlement per entry."""
     return f"{_of_model(model)}:traces"
+
+
+def model_of_traces(key: str) -> str | None:
+    """The inverse of traces(); None for any other key."""
+    found = _TRACES.fullmatch(key)
+    return unquote(found[1]) if found else None
 
 
 def _of_model(model: str) -> str:

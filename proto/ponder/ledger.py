@@ -23,6 +23,7 @@ from ponder.v1.budget_pb2 import Usage
 
 T = TypeVar("T")
 _PAGE_SIZE = 500
+_SCAN_SIZE = 1_000
 
 
 class LedgerUnavailable(Exception):
@@ -144,10 +145,35 @@ class Ledger:
     ) -> AsyncIterator[tuple[str, Settlement]]:
         """Readable traces with their stream id, oldest first, from after `after_id`."""
         async for trace_id, record in self._read_stream(keys.traces(model), after_id):
-            try:
-                yield trace_id, Settlement.from_json(record[b"settlement"])
-            except (KeyError, ValueError):
-                continue
+            if trace := _readable(record):
+                yield trace_id, trace
+
+    async def read_newest_traces(self, model: str) -> AsyncIterator[tuple[str, Settlement]]:
+        """The same, newest first."""
+        end = "+"
+        while True:
+            reply = await self._call(
+                self._client.xrevrange(keys.traces(model), max=end, count=_PAGE_SIZE)
+            )
+            page = cast("list[tuple[bytes, dict[bytes, bytes]]]", reply)
+            for trace_id, record in page:
+                end = f"({trace_id.decode()}"
+                if trace := _readable(record):
+                    yield trace_id.decode(), trace
+            if len(page) < _PAGE_SIZE:
+                return
+
+    async def traced_models(self) -> list[str]:
+        """The models that have traces, sorted. Looks at every key: not for a loop."""
+        models, cursor = set(), 0
+        while True:
+            cursor, found = await self._call(
+                self._client.scan(cursor, match=keys.ALL_TRACES, count=_SCAN_SIZE)
+            )
+            names = (cast(bytes, key).decode() for key in found)
+            models |= {model for name in names if (model := keys.model_of_traces(name))}
+            if cursor == 0:
+                return sorted(models)
 
     async def record_feedback(self, feedback: Feedback) -> None:
         """Keeps the feedback as long as a trace; a later one for the same request stands."""
@@ -158,8 +184,13 @@ class Ledger:
             "score": "" if feedback.score is None else feedback.score,
             "given_at_s": feedback.given_at_s,
         }
-        limit = self._config.max_traces
-        await self._call(self._client.xadd(keys.FEEDBACK, record, maxlen=limit))
+        config = self._config
+        oldest_ms = int((feedback.given_at_s - config.trace_life_s) * 1e3)
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xadd(keys.FEEDBACK, record, maxlen=config.max_traces)
+        pipeline.xtrim(keys.FEEDBACK, minid=max(0, oldest_ms), approximate=False)
+        pipeline.expire(keys.FEEDBACK, config.trace_life_s)
+        await self._call(pipeline.execute())
 
     async def read_feedback(self, after_id: str = "0") -> AsyncIterator[tuple[str, Feedback]]:
         """Feedback with its stream id, oldest first, from after `after_id`."""
@@ -230,3 +261,10 @@ class Ledger:
                 return await reply
         except (RedisError, OSError, TimeoutError) as error:
             raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _readable(record: dict[bytes, bytes]) -> Settlement | None:
+    try:
+        return Settlement.from_json(record[b"settlement"])
+    except (KeyError, ValueError):
+        return None

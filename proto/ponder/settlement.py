@@ -6,7 +6,7 @@ Built by the worker that ends the request, or by the router when no worker could
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from google.protobuf import json_format
 
@@ -14,6 +14,9 @@ from ponder import bins
 from ponder.v1 import reasoner_pb2, worker_pb2
 from ponder.v1.budget_pb2 import FinishReason, Pool, ThinkingStop, Tier, Usage
 from ponder.v1.reasoner_pb2 import Rule
+
+SCHEMA_VERSION: Final = 2
+"""Written into every record. Version 1 has no schema_version and no tier_propensities."""
 
 _ENUMS: Mapping[str, Any] = {
     "tier": Tier,
@@ -30,6 +33,10 @@ class Settlement:
 
     `predicted_bin` is the bin of the predicted median need; None when there was no prediction, and
     then the request counts in no posterior. `prompt` is None when the deployment keeps none.
+
+    `tier` and `budget_tokens` are those that were reached. The policy decided on the tier that is
+    `usage.escalations` below it, with probability `propensity`; `tier_propensities` has the
+    probability of each tier, simple first, and is empty in records of version 1.
     """
 
     request_id: str
@@ -45,6 +52,7 @@ class Settlement:
     predicted_bin: int | None
     prior_hazards: tuple[float, ...]
     propensity: float
+    tier_propensities: tuple[float, ...] = ()
     classifier_version: str
     features: tuple[int, ...]
     prompt: str | None
@@ -63,7 +71,8 @@ class Settlement:
 
     def to_json(self) -> str:
         """One line, without a line break in it; enums by name."""
-        record = {field.name: getattr(self, field.name) for field in fields(self)}
+        record: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+        record |= {field.name: getattr(self, field.name) for field in fields(self)}
         for name, enum in _ENUMS.items():
             record[name] = enum.Name(record[name])
         record["usage"] = usage_to_dict(self.usage)
@@ -71,16 +80,18 @@ class Settlement:
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
-        """Raises ValueError for anything that to_json did not write."""
+        """Raises ValueError for anything that to_json, now or in version 1, did not write."""
         try:
             record = json.loads(line)
+            if (version := record.pop("schema_version", 1)) not in (1, SCHEMA_VERSION):
+                raise ValueError(f"not a settlement: schema_version is {version!r}")
             for name, enum in _ENUMS.items():
                 record[name] = enum.Value(record[name])
             record["usage"] = usage_from_dict(record["usage"])
-            for name in ("prior_hazards", "features"):
-                record[name] = tuple(record[name])
+            for name in ("prior_hazards", "tier_propensities", "features"):
+                record[name] = tuple(record.get(name, ()))
             return cls(**record)
-        except (KeyError, TypeError, json_format.ParseError) as error:
+        except (AttributeError, KeyError, TypeError, json_format.ParseError) as error:
             raise ValueError(f"not a settlement: {error}") from error
 
 
@@ -146,6 +157,7 @@ def settlement_of(
         predicted_bin=known.predicted_bin if known.prior_hazards else None,
         prior_hazards=tuple(known.prior_hazards),
         propensity=known.propensity,
+        tier_propensities=tuple(known.tier_propensities),
         classifier_version=known.classifier_version,
         features=tuple(known.features),
         prompt=prompt_text(request) if known.store_prompt else None,

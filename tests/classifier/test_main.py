@@ -7,8 +7,11 @@ import pytest
 
 from classifier.__main__ import main
 from classifier.predictor import DifficultyClassifier
+from classifier.traces.parquet import PartWriter
+from ponder.trace_rows import to_row
 from ponder.v1.budget_pb2 import ThinkingStop
 from tests.classifier.oracle import Question
+from tests.classifier.traces.conftest import trace
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,30 @@ def test_training_writes_a_file_that_serves_and_its_card(traces, tmp_path, capsy
     assert report["parity"] <= 1e-5
     assert report["classifier"]["tau"] > report["length only"]["tau"]
     assert served.version in out.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_training_on_an_export_is_training_on_its_lines(questions, traces, tmp_path, capsys):
+    folder = tmp_path / "model=oracle"
+    folder.mkdir()
+    with PartWriter(folder / "part-000001.parquet", "oracle") as part:
+        for number, question in enumerate(questions):
+            outcome = question.outcome()
+            record = trace(
+                model="oracle",
+                features=outcome.ids,
+                thinking_tokens=outcome.thinking_tokens,
+                budget_tokens=outcome.budget_tokens,
+                stop=outcome.stop,
+            )
+            part.append(to_row(f"{number}-0", record, with_prompt=False))
+    reports = []
+    for source in (traces, tmp_path):
+        out = tmp_path / "difficulty.onnx"
+        assert main(["train", "--traces", str(source), "--out", str(out), "--json"]) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+
+    assert reports[0]["classifier"]["log_loss"] == reports[1]["classifier"]["log_loss"]
+    assert reports[0]["version"] == reports[1]["version"]
 
 
 def test_evaluate_judges_a_file_beside_the_controls(traces, classifier_path, capsys):

@@ -9,7 +9,8 @@ import pytest
 
 from classifier.errors import DatasetError
 from classifier.features import encode
-from classifier.readers import models_in, outcome_of, read_json_lines, read_ledger
+from classifier.readers import models_in, outcome_of, read_file, read_json_lines, read_ledger
+from classifier.traces.exporter import Exporter
 from ponder.embedded_redis import EmbeddedRedis
 from ponder.ledger import Ledger
 from ponder.settlement import Settlement
@@ -139,3 +140,21 @@ async def test_traces_of_a_real_ledger_are_read_without_their_prompts(tmp_path):
 
     assert [outcome is None for outcome in outcomes] == [False, True]
     assert outcomes[0] == outcome_of(SETTLEMENT)
+
+
+async def test_an_export_teaches_what_its_ledger_teaches(tmp_path):
+    root, lines = tmp_path / "export", written(tmp_path / "t.jsonl", RECORD)
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        ledger = Ledger.from_url(server.url)
+        await ledger.settle(SETTLEMENT)
+        await ledger.settle(replace(SETTLEMENT, request_id="r2", features=()))
+        await ledger.settle(replace(SETTLEMENT, model="other"))
+        exporter = Exporter(root, max_rows=10, with_prompts=False, advance=lambda: None)
+        for model in ("reference", "other"):
+            await exporter.export(ledger, model)
+        outcomes = [outcome async for outcome in read_ledger(ledger, "reference")]
+        await ledger.close()
+
+    assert list(read_file(root, "reference")) == [outcomes[0]]
+    assert list(read_file(lines, "reference")) == list(read_json_lines(lines, "reference"))
+    assert models_in([root]) == models_in([root, lines]) == ["other", "reference"]

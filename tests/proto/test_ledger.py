@@ -181,6 +181,29 @@ async def test_more_traces_than_a_page_are_all_read(ledger, raw, make_settlement
     assert len([trace async for trace in ledger.read_traces("model-1")]) == 1100
 
 
+async def test_the_newest_traces_come_first_over_all_pages(ledger, raw, make_settlement):
+    pipeline = raw.pipeline()
+    for i in range(1100):
+        line = make_settlement(request_id=f"r{i}").to_json()
+        pipeline.xadd(keys.traces("model-1"), {"settlement": line})
+    pipeline.xadd(keys.traces("model-1"), {"settlement": "unreadable"})
+    await pipeline.execute()
+
+    forwards = [trace async for trace in ledger.read_traces("model-1")]
+    backwards = [trace async for trace in ledger.read_newest_traces("model-1")]
+
+    assert len(forwards) == 1100
+    assert backwards == forwards[::-1]
+
+
+async def test_the_models_with_traces_are_found_by_their_own_names(ledger, make_settlement):
+    names = ["a}b{c", "org/model-1.5", "model-1", "*"]
+    for name in names:
+        await ledger.settle(make_settlement(model=name))
+
+    assert await ledger.traced_models() == sorted(names)
+
+
 async def test_traces_are_bounded_in_number_and_in_age(redis_url, raw, make_settlement):
     ledger = Ledger.from_url(redis_url, LedgerConfig(max_traces=100, trace_life_s=60))
     old = {"settlement": make_settlement(request_id="old").to_json()}
@@ -205,6 +228,18 @@ async def test_feedback_comes_back(ledger):
         await ledger.record_feedback(feedback)
 
     assert [feedback async for _, feedback in ledger.read_feedback()] == given
+
+
+async def test_feedback_is_kept_as_long_as_a_trace(redis_url, raw):
+    ledger = Ledger.from_url(redis_url, LedgerConfig(trace_life_s=60))
+    await raw.xadd(keys.FEEDBACK, {"tenant": "t"}, id="1000-0")
+    given = Feedback(tenant="t", request_id="r", correct=True, score=None, given_at_s=61.5)
+
+    await ledger.record_feedback(given)
+
+    assert [feedback async for _, feedback in ledger.read_feedback()] == [given]
+    assert 0 < await raw.ttl(keys.FEEDBACK) <= 60
+    await ledger.close()
 
 
 async def test_a_redis_that_is_gone_is_one_error(tmp_path, make_settlement):

@@ -1,5 +1,7 @@
 """The record of a finished request, and how segments add up."""
 
+import json
+
 import pytest
 
 from ponder.settlement import Settlement, prompt_text, settlement_of, total_usage
@@ -13,6 +15,20 @@ def test_a_record_survives_json(make_settlement):
 
     assert "\n" not in line
     assert Settlement.from_json(line) == record
+
+
+def test_a_record_of_version_1_is_read_without_the_probabilities_it_lacks(make_settlement):
+    old = json.loads(make_settlement().to_json())
+    del old["schema_version"], old["tier_propensities"]
+
+    assert Settlement.from_json(json.dumps(old)) == make_settlement(tier_propensities=())
+
+
+def test_a_record_of_a_later_version_is_refused_by_its_version(make_settlement):
+    later = json.loads(make_settlement().to_json()) | {"schema_version": 3}
+
+    with pytest.raises(ValueError, match="schema_version is 3"):
+        Settlement.from_json(json.dumps(later))
 
 
 @pytest.mark.parametrize(

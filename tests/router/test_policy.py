@@ -267,6 +267,9 @@ def test_the_propensities_of_all_outcomes_sum_to_one(asked, curve, bounds):
 
     outcomes = {(c.tier, c.budget_tokens): c.propensity for c in (stay, promoted)}
     assert sum(outcomes.values()) == pytest.approx(1.0)
+    tiers_of = {c.tier: c.propensity for c in (stay, promoted)}
+    for choice in (stay, promoted):
+        assert choice.tier_propensities == tuple(tiers_of.get(tier, 0.0) for tier in TIERS)
     assert promoted.tier - stay.tier in (0, 1)
 
 

@@ -132,5 +132,6 @@ async def test_explored_requests_carry_the_propensity_into_the_trace(start, clas
     assert set(rules) == {pb.RULE_AUTOMATIC, pb.RULE_EXPLORATION}
     assert {decision.propensity for decision in rules.values()} == {0.5}
     assert {trace.propensity for trace in traces} == {0.5}
+    assert all(sorted(trace.tier_propensities) == [0.0, 0.0, 0.5, 0.5] for trace in traces)
     assert all(len(trace.prior_hazards) == NUM_NEED_BINS for trace in traces)
     assert all(trace.features for trace in traces)

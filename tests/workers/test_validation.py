@@ -31,6 +31,8 @@ BAD_INPUT = {
     "settlement.prior_hazards: must hold": {"settlement": {"prior_hazards": [0.5]}},
     "settlement.prior_hazards: must be": {"settlement": {"prior_hazards": [math.nan] * 9}},
     "settlement.propensity": {"settlement": {"propensity": -1.0}},
+    "settlement.tier_propensities: must hold": {"settlement": {"tier_propensities": [1.0]}},
+    "settlement.tier_propensities: must be": {"settlement": {"tier_propensities": [2.0] * 4}},
     "settlement.features": {"settlement": {"features": [1] * 65_537}},
     "settlement.prior_usage.gpu_seconds": {
         "settlement": {"prior_usage": budget_pb2.Usage(gpu_seconds=math.inf)}

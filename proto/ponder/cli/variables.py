@@ -8,7 +8,8 @@ import click
 PREFIX: Final = "PONDER_"
 TARGET: Final = "PONDER_TARGET"
 API_KEY: Final = "PONDER_API_KEY"
-_KNOWN: Final = (API_KEY, TARGET)
+REDIS_URL: Final = "PONDER_REDIS_URL"
+_KNOWN: Final = (API_KEY, REDIS_URL, TARGET)
 
 
 def refuse_unknown(names: Iterable[str]) -> None:
@@ -16,5 +17,5 @@ def refuse_unknown(names: Iterable[str]) -> None:
     unknown = [name for name in sorted(names) if name.startswith(PREFIX) and name not in _KNOWN]
     if unknown:
         raise click.ClickException(
-            f"{', '.join(unknown)}: unknown variable; {' and '.join(_KNOWN)} are known"
+            f"{', '.join(unknown)}: unknown variable; known are {', '.join(_KNOWN)}"
         )

@@ -40,6 +40,11 @@ def stop_word(stop: ThinkingStop.ValueType) -> str:
     return _word(ThinkingStop.Name(stop), "THINKING_STOP_")
 
 
+def finish_word(reason: FinishReason.ValueType) -> str:
+    """`stop` for FINISH_REASON_STOP."""
+    return _word(FinishReason.Name(reason), "FINISH_REASON_")
+
+
 def decision_line(decision: Decision) -> str:
     """One line: tier, budget, pool, why."""
     pool = _word(Pool.Name(decision.pool), "POOL_")
@@ -104,7 +109,7 @@ def _extras(reply: ReasonReply) -> Iterator[str]:
         FinishReason.FINISH_REASON_STOP,
         FinishReason.FINISH_REASON_UNSPECIFIED,
     ):
-        yield f"answer cut: {_word(FinishReason.Name(reply.finish_reason), 'FINISH_REASON_')}"
+        yield f"answer cut: {finish_word(reply.finish_reason)}"
 
 
 def _word(name: str, prefix: str) -> str:

@@ -108,6 +108,7 @@ class Settlement(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     STORE_PROMPT_FIELD_NUMBER: _builtins.int
     PRIOR_USAGE_FIELD_NUMBER: _builtins.int
+    TIER_PROPENSITIES_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     tier: _budget_pb2.Tier.ValueType
     pool: _budget_pb2.Pool.ValueType
@@ -133,6 +134,13 @@ class Settlement(_message.Message):
         lost worker it is the last known usage. Its thinking_tokens are ignored: the prefix counts.
         """
 
+    @_builtins.property
+    def tier_propensities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Probability with which the policy would have decided on each tier, simple first; they sum to 1.
+        The tier decided on has `propensity`; escalations have moved `tier` up from it since. Empty from
+        a router that does not know it.
+        """
+
     def __init__(
         self,
         *,
@@ -147,10 +155,11 @@ class Settlement(_message.Message):
         features: _abc.Iterable[_builtins.int] | None = ...,
         store_prompt: _builtins.bool = ...,
         prior_usage: _budget_pb2.Usage | None = ...,
+        tier_propensities: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prior_usage", b"prior_usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classifier_version", b"classifier_version", "features", b"features", "pool", b"pool", "predicted_bin", b"predicted_bin", "prior_hazards", b"prior_hazards", "prior_usage", b"prior_usage", "propensity", b"propensity", "rule", b"rule", "store_prompt", b"store_prompt", "tenant", b"tenant", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classifier_version", b"classifier_version", "features", b"features", "pool", b"pool", "predicted_bin", b"predicted_bin", "prior_hazards", b"prior_hazards", "prior_usage", b"prior_usage", "propensity", b"propensity", "rule", b"rule", "store_prompt", b"store_prompt", "tenant", b"tenant", "tier", b"tier", "tier_propensities", b"tier_propensities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -62,8 +62,9 @@ async def test_usage_after_an_escalation_is_that_of_all_segments(start_door):
 
 async def test_the_decision_is_told(start_door, classifier_path):
     async with start_door(classifier=str(classifier_path)) as door:
-        completion = await door.complete()
+        # Before anything is settled: what a request needed moves the next prediction.
         planned = await door.stack.plan(messages=QUESTION)
+        completion = await door.complete()
 
     decision = completion.ponder["decision"]
     assert decision["tier"] == Tier.Name(planned.tier).removeprefix("TIER_").lower()

@@ -69,6 +69,7 @@ def decided(budget_tokens: int, *clamps: pb.Clamp.ValueType, is_predicted: bool 
         rule=pb.RULE_AUTOMATIC,
         clamps=clamps,
         propensity=1.0,
+        tier_propensities=(),
     )
     return told(choice, SurvivalCurve((1.0,) * (NUM_NEED_BINS + 1)) if is_predicted else None)
 

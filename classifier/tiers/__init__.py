@@ -1,0 +1,1 @@
+"""Which four thinking budgets suit a model, from what its requests needed."""
