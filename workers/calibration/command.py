@@ -18,6 +18,7 @@ from workers.calibration.learn import (
     Calibrator,
     Outcome,
     RecordedProblem,
+    is_tested,
     least_problems,
 )
 from workers.calibration.plot import draw_curve
@@ -104,7 +105,8 @@ def calibrate(
 
     Thinks about every prompt to the end, tries an answer at every step, and lowers the confidence
     that stops the thinking as long as the share of answers lost stays below the risk, which holds
-    with probability 1 - delta. Writes early_exit.json beside the model, where workers find it.
+    with probability 1 - delta. Runs what it chose once more, and writes early_exit.json beside the
+    model, where workers find it.
     """
     try:
         rules = _base_rules(model_dir, separators, trial_text)
@@ -113,10 +115,10 @@ def calibrate(
         config = RecordingConfig(
             model_dir=model_dir, budget_tokens=budget, temperature=temperature, device=device
         )
-        recording = Recording(config, rules)
+        recording = Recording(config, rules, seed)
     except (ValueError, EngineError, EarlyExitFileError) as error:
         raise click.ClickException(str(error)) from error
-    records = _record(recording, prompts, seed)
+    records = _record(recording, prompts)
     calibrator = Calibrator(
         base=rules,
         num_fed=recording.num_fed,
@@ -125,7 +127,7 @@ def calibrate(
         delta=delta,
         gives_up=give_up,
     )
-    calibration = calibrator.calibrate(records)
+    calibration = _confirm(calibrator, calibrator.calibrate(records), recording, prompts)
     document = _document(calibration, risk, delta, recording.num_lost)
     if json_path is None:
         Console().print(_table(calibration, risk))
@@ -164,10 +166,23 @@ def _check_enough(count: int, risk: float, delta: float) -> None:
         )
 
 
-def _record(
-    recording: Recording, prompts: list[CalibrationPrompt], seed: int
-) -> list[RecordedProblem]:
-    bar = tqdm(recording.run(prompts, seed), total=len(prompts), unit="prompt", leave=False)
+def _confirm(
+    calibrator: Calibrator,
+    calibration: Calibration,
+    recording: Recording,
+    prompts: list[CalibrationPrompt],
+) -> Calibration:
+    """Run what was chosen: a replay leaves out what repetition adds."""
+    chosen = calibration.chosen
+    if chosen is None:
+        return calibration
+    tested = {i: prompt for i, prompt in enumerate(prompts) if is_tested(i)}
+    losses = recording.confirm(tested, chosen.rules)
+    return replace(calibration, chosen=calibrator.confirmed(chosen, losses))
+
+
+def _record(recording: Recording, prompts: list[CalibrationPrompt]) -> list[RecordedProblem]:
+    bar = tqdm(recording.run(prompts), total=len(prompts), unit="prompt", leave=False)
     return [record for _, record in sorted(bar, key=lambda pair: pair[0])]
 
 
@@ -194,8 +209,9 @@ def _write(path: Path, chosen: Outcome, risk: float, delta: float) -> None:
 
 def _nothing_shown(strictest: Outcome, risk: float) -> str:
     return (
-        f"no rules lose at most {risk:.1%} for sure: the strictest lost {strictest.losses} of "
-        f"{strictest.problems}. Give more prompts, allow more risk, or leave early exit off"
+        f"no rules lose at most {risk:.1%} for sure: by the records the strictest lost "
+        f"{strictest.losses} of {strictest.problems}, and what was chosen had to hold in a run of "
+        "its own. Give more prompts, allow more risk, or leave early exit off"
     )
 
 
@@ -216,6 +232,6 @@ def _table(calibration: Calibration, risk: float) -> Table:
             f"{outcome.risk_bound:.2%}",
             f"{outcome.gross_saved:.1%}",
             f"{outcome.net_saved:.1%}",
-            "chosen" if outcome is chosen else "",
+            "chosen" if chosen is not None and outcome.rules == chosen.rules else "",
         )
     return table

@@ -79,7 +79,7 @@ class Calibrator:
     def calibrate(self, problems: Sequence[RecordedProblem]) -> Calibration:
         """Choose the rules."""
         tuning = problems[::3]
-        testing = [problem for i, problem in enumerate(problems) if i % 3]
+        testing = [problem for i, problem in enumerate(problems) if is_tested(i)]
         shape = self._best_shape(tuning)
         curve = tuple(
             self.outcome(replace(shape, confidence=confidence), testing)
@@ -89,6 +89,11 @@ class Calibrator:
         if chosen is not None and self.gives_up:
             chosen = self._giving_up(chosen, testing)
         return Calibration(curve=curve, chosen=chosen)
+
+    def confirmed(self, outcome: Outcome, losses: int) -> Outcome | None:
+        """The outcome with the losses of a run of its rules; None if they show too high a risk."""
+        bound = upper_bound(losses, outcome.problems, self._delta_of_a_sequence)
+        return replace(outcome, losses=losses, risk_bound=bound) if bound <= self.risk else None
 
     def outcome(self, rules: ExitRules, problems: Sequence[RecordedProblem]) -> Outcome:
         """What rules would have done."""
@@ -156,6 +161,11 @@ class Calibrator:
                 break
             chosen = outcome
         return chosen
+
+
+def is_tested(index: int) -> bool:
+    """Whether a problem tests the rules; each third one chooses their shape."""
+    return index % 3 != 0
 
 
 def upper_bound(losses: int, problems: int, delta: float) -> float:

@@ -38,7 +38,7 @@ class Watch:
         self._cadence = cadence or Cadence(rules)
         self._meter = RepetitionMeter(rules.repetition_window)
         self._next_repetition_tokens = 0
-        self._num_loop_trials = 0  # in a row, unsure
+        self._num_loop_trials = 0  # unsure ones, since the thinking began to repeat itself
         self._best_confidence = 0.0
         self._is_step_end = False
         # Before the newest token: it is not computed yet, and a trial leaves it out.
@@ -51,6 +51,8 @@ class Watch:
         """Take the next thinking token."""
         self._was_step_end = self._is_step_end
         self._was_similar = self._meter.similarity > self._rules.repetition
+        if not self._was_similar:
+            self._num_loop_trials = 0
         self.thinking_tokens += 1
         self._meter.feed(token)
         self._is_step_end = token in self._step_end_ids

@@ -109,6 +109,17 @@ def test_thinking_that_would_come_to_an_answer_late_is_not_given_up():
     assert chosen.losses == 0
 
 
+def test_what_a_run_does_not_confirm_is_not_chosen():
+    chosen = calibrator().calibrate([found()] * 300).chosen
+
+    assert chosen is not None
+    confirmed = calibrator().confirmed(chosen, losses=1)
+    assert confirmed is not None
+    assert (confirmed.losses, confirmed.rules) == (1, chosen.rules)
+    assert confirmed.risk_bound > chosen.risk_bound
+    assert calibrator().confirmed(chosen, losses=2) is None
+
+
 def test_the_sequence_ends_with_the_first_that_fails():
     curve = calibrator(risk=0.05).calibrate(
         [*[found(confidence=0.97, kept=False)] * 60, *[found(confidence=0.6)] * 240]

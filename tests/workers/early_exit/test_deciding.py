@@ -122,11 +122,25 @@ def test_a_resumed_thinking_is_seen_whole():
 
 
 def test_a_loop_without_an_answer_is_closed():
-    watching = watch(ExitRules(loop_trials=3))
+    watching = watch(ExitRules(loop_trials=3, repetition_window=5))
+    for token in [1] * 20:
+        watching.feed(token)
 
     stops = [watching.end(outcome(), by_repetition=True) for _ in range(3)]
 
     assert stops == [None, None, ThinkingStop.CONVERGED]
+
+
+def test_a_search_that_resembles_itself_for_a_while_is_no_loop():
+    watching = watch(ExitRules(loop_trials=2, repetition_window=5))
+    for token in [1] * 20:
+        watching.feed(token)
+    assert watching.end(outcome(), by_repetition=True) is None
+
+    for token in [*range(100, 120), *[1] * 20]:
+        watching.feed(token)
+
+    assert watching.end(outcome(), by_repetition=True) is None
 
 
 def test_unsure_trials_at_steps_are_no_loop():
