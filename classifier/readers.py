@@ -61,6 +61,11 @@ def models_in(paths: Sequence[Path]) -> list[str]:
     return sorted({record["model"] for path in paths for _, record in _records(path)})
 
 
+def values_in(path: Path, model: str, field: str) -> list[Any]:
+    """A field of each of a model's records, None where it is missing."""
+    return [record.get(field) for _, record in _records(path) if record["model"] == model]
+
+
 def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each record with the place it stands in."""
     try:
