@@ -19,6 +19,9 @@ class Kind(StrEnum):
     CODE = "code"
     ADVANCED = "advanced"
     OLYMPIAD = "olympiad"
+    SHORT_PUZZLE = "short puzzle"
+    PUZZLE = "puzzle"
+    LONG_PUZZLE = "long puzzle"
 
 
 TIER_OF_KIND: Final = MappingProxyType(
@@ -34,6 +37,9 @@ TIER_OF_KIND: Final = MappingProxyType(
         Kind.CODE: "moderate",
         Kind.ADVANCED: "complex",
         Kind.OLYMPIAD: "research",
+        Kind.SHORT_PUZZLE: "simple",
+        Kind.PUZZLE: "moderate",
+        Kind.LONG_PUZZLE: "complex",
     }
 )
 """As the data's own tiers are: what can be said at once, what takes a few steps, what university

@@ -99,6 +99,16 @@ def tier_survival(tier: str) -> Floats:
     return survival
 
 
+def hazard_bounds() -> tuple[Floats, Floats]:
+    """The lowest and the highest hazard of each bin, (NUM_NEED_BINS,) both, in any tier's label.
+
+    A prompt unlike all others must not be predicted with more certainty than a label has.
+    """
+    labels = SoftLabels.of_tiers(np.array(list(TERSE_TOKENS)))
+    hazards = labels.events / labels.at_risk
+    return hazards.min(axis=0), hazards.max(axis=0)
+
+
 def _survival(terse: Floats, verbose: Floats) -> Floats:
     return TERSE_SHARE * _log_normal(terse) + (1.0 - TERSE_SHARE) * _log_normal(verbose)
 

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from classifier.general.kinds import TIER_OF_KIND, Kind
 from classifier.general.languages import chinese, english, french, german, spanish
+from classifier.general.puzzles import PUZZLE_KINDS, puzzle
 
 _MAX_NESTING: Final = 4
 _NUMBERS: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
@@ -74,17 +75,20 @@ class Language:
         return self.fill(rng.choice(self.words[slot]), rng)
 
     def of_kind(self, kind: Kind, rng: Random) -> str:
-        """A request of this kind, filled."""
+        """A request of this kind, filled. Puzzles are in English whatever the language."""
+        if kind in PUZZLE_KINDS:
+            return puzzle(kind, rng)
         return self.fill(rng.choice(self.templates[kind]), rng)
 
 
 def generate(count: int, seed: int) -> Iterator[GeneratedPrompt]:
-    """Half of them in English, every kind alike; `count` is how many."""
+    """Puzzles, and half of the rest, in English; every kind alike. `count` is how many."""
     rng = Random(seed)
     english_first, *others = Language.all()
     for _ in range(count):
-        language = english_first if rng.random() < _ENGLISH_SHARE else rng.choice(others)
         kind = rng.choice(list(Kind))
+        is_english = kind in PUZZLE_KINDS or rng.random() < _ENGLISH_SHARE
+        language = english_first if is_english else rng.choice(others)
         shape = rng.choices(list(_SHAPES), weights=_SHAPE_WEIGHTS)[0]
         text, kind = _SHAPES[shape](language, kind, rng)
         yield GeneratedPrompt(

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from classifier.features import NUM_FEATURES
 from classifier.general.collected import Collection
+from classifier.general.labels import hazard_bounds
 from classifier.general.prompts import generate
 from classifier.hazards import HazardModel, Scaling
 from classifier.metadata import BinFit
@@ -24,7 +25,7 @@ from ponder.bins import NUM_NEED_BINS
 REGULARISATION: Final = 1.0
 """scikit-learn's C."""
 
-NUM_GENERATED: Final = 4000
+NUM_GENERATED: Final = 5000
 GENERATOR_SEED: Final = 1
 _MAX_ITERATIONS: Final = 300
 _TOLERANCE: Final = 1e-3
@@ -59,6 +60,7 @@ def fit(
         bins=tuple(models),
         fits=tuple(map(_describe, labels.events.T, labels.at_risk.T)),
         regularisation=regularisation,
+        bounds=hazard_bounds(),
     )
 
 

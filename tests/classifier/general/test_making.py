@@ -12,6 +12,7 @@ from classifier.errors import DatasetError
 from classifier.export import check_parity, export
 from classifier.general.card import card
 from classifier.general.collected import Collection
+from classifier.general.labels import hazard_bounds
 from classifier.general.train import fit
 from classifier.predictor import DifficultyClassifier
 
@@ -30,6 +31,14 @@ def test_equal_data_give_equal_files(collection):
     first, second = (export(fit(collection), "any model", 1) for _ in range(2))
 
     assert first == second
+
+
+def test_no_hazard_leaves_the_labels(collection):
+    hazards = fit(collection).hazards(collection.features)
+    lowest, highest = hazard_bounds()
+
+    assert (hazards >= lowest - 1e-9).all()
+    assert (hazards <= highest + 1e-9).all()
 
 
 def test_the_graph_computes_what_was_trained_and_is_served(collection, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from classifier.general.kinds import TIER_OF_KIND, Kind
 from classifier.general.prompts import Language, generate
+from classifier.general.puzzles import PUZZLE_KINDS, puzzle
 from classifier.survival import TIER_BUDGETS
 
 COUNT = 3000
@@ -36,6 +37,14 @@ def test_every_kind_language_and_shape_occurs(prompts):
     assert set(shapes) == {"plain", "polite", "turns", "tools", "document"}
 
 
+def test_a_longer_puzzle_is_the_same_kind_of_text():
+    lengths = {
+        kind: sum(len(puzzle(kind, Random(seed))) for seed in range(200)) for kind in PUZZLE_KINDS
+    }
+
+    assert lengths[Kind.SHORT_PUZZLE] < lengths[Kind.PUZZLE] < lengths[Kind.LONG_PUZZLE]
+
+
 def test_some_documents_are_long(prompts):
     longest = max(len(prompt.text) for prompt in prompts if prompt.shape == "document")
     assert longest > 4_000
@@ -48,6 +57,6 @@ def test_every_template_and_word_can_be_filled(language):
     words = [text for texts in language.words.values() for text in texts]
     filled = [language.fill(text, rng) for text in (*templates, *words)]
 
-    assert set(language.templates) == set(Kind)
+    assert set(language.templates) == set(Kind) - PUZZLE_KINDS
     assert all(text.strip() for text in filled)
     assert not [text for text in filled if "{name}" in text or "{small}" in text]
