@@ -6,6 +6,7 @@ much as the root of its rows, so that a large one does not decide what all promp
 every tier, and the outcomes, weigh alike, so that what is collected most is not expected most.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from classifier.features import NUM_FEATURES
 from classifier.general.collected import Collection
-from classifier.general.labels import hazard_bounds
+from classifier.general.labels import SoftLabels, hazard_bounds
 from classifier.general.prompts import generate
 from classifier.hazards import HazardModel, Scaling
 from classifier.metadata import BinFit
@@ -44,24 +45,28 @@ def fit(
     """One regression per bin on the columns, default all. Equal data give an equal model."""
     scaling = Scaling.of(data.features)
     used = np.arange(NUM_FEATURES) if columns is None else columns
-    labels, weights = data.labels(), row_weights(data)
     rows = sparse.csr_matrix(scaling.apply(data.features)[:, used].astype(np.float64))
-    twice = sparse.vstack([rows, rows], format="csr")
-    stopped = np.repeat([1, 0], len(data))
-    shares = np.concatenate([labels.events, labels.at_risk - labels.events])
-    shares = np.maximum(shares * np.tile(weights, 2)[:, np.newaxis], 0.0)
-    models = []
-    for index in range(NUM_NEED_BINS):
-        model = LogisticRegression(C=regularisation, max_iter=_MAX_ITERATIONS, tol=_TOLERANCE)
-        models.append(model.fit(twice, stopped, sample_weight=shares[:, index]))
+    labels = data.labels()
     return HazardModel(
         scaling=scaling,
         columns=used,
-        bins=tuple(models),
+        bins=tuple(_fit_bins(rows, labels, row_weights(data), regularisation)),
         fits=tuple(map(_describe, labels.events.T, labels.at_risk.T)),
         regularisation=regularisation,
         bounds=hazard_bounds(),
     )
+
+
+def _fit_bins(
+    rows: sparse.csr_matrix, labels: SoftLabels, weights: Floats, regularisation: float
+) -> Iterator[LogisticRegression]:
+    twice = sparse.vstack([rows, rows], format="csr")
+    stopped = np.repeat([1, 0], rows.shape[0])
+    shares = np.concatenate([labels.events, labels.at_risk - labels.events])
+    shares = np.maximum(shares * np.tile(weights, 2)[:, np.newaxis], 0.0)
+    for index in range(NUM_NEED_BINS):
+        model = LogisticRegression(C=regularisation, max_iter=_MAX_ITERATIONS, tol=_TOLERANCE)
+        yield model.fit(twice, stopped, sample_weight=shares[:, index])
 
 
 def row_weights(data: Collection) -> Floats:
