@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from classifier.bench.controls import GENERAL, keyword_routers, trained
 from classifier.bench.tables import as_report, known_table, split_table, summary_table, trace_table
@@ -86,12 +85,12 @@ def _on_traces(path: Path, by_order: bool) -> dict[str, TraceFigures]:
 
 
 def _print(unseen: Unseen | None, on_traces: dict[str, TraceFigures]) -> None:
-    console = Console()
+    """Markdown, each row on one line."""
     if unseen:
         for table in (summary_table(unseen), known_table(unseen), split_table(unseen, GENERAL)):
-            console.print(table, "", sep="\n", markup=False)
+            click.echo(f"{table}\n")
     if on_traces:
-        console.print(trace_table(on_traces), markup=False)
+        click.echo(trace_table(on_traces))
 
 
 def _say(line: str) -> None:

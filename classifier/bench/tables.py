@@ -56,7 +56,10 @@ def split_table(unseen: Unseen, name: str) -> str:
 
 def trace_table(on_traces: Mapping[str, TraceFigures]) -> str:
     """A column per variant."""
-    figures = {name: measured.by_name() for name, measured in on_traces.items()}
+    figures = {
+        name: measured.by_name() | measured.controls_by_name()
+        for name, measured in on_traces.items()
+    }
     names = next(iter(figures.values()))
     rows = [[name, *(f"{found[name]:.4g}" for found in figures.values())] for name in names]
     return markdown_table(["traces", *figures], rows)
@@ -76,6 +79,7 @@ def as_report(unseen: Unseen | None, on_traces: Mapping[str, TraceFigures]) -> B
     for variant, measured in on_traces.items():
         prefix = "" if variant == "whole" else f"{variant}_"
         figures |= {f"{prefix}{name}": value for name, value in measured.by_name().items()}
+        controls |= {f"{prefix}{k}": value for k, value in measured.controls_by_name().items()}
     if unseen:
         figures["splits_below_length"] = len(below_length(unseen))
     return BenchReport(

@@ -19,7 +19,7 @@ from classifier.hazards import HazardModel
 from classifier.predictor import DifficultyClassifier
 from classifier.readers import models_in, read_json_lines, values_in
 from classifier.survival import TIER_BUDGETS
-from classifier.train import train
+from classifier.train import train, train_controls
 from ponder.v1.budget_pb2 import THINKING_STOP_EXHAUSTED
 
 _NUM_TIMED: Final = 2000
@@ -35,6 +35,7 @@ class TraceFigures:
     """`censored_share` is that of the rows trained on; `times_ms` are of one call, see _time_ms."""
 
     evaluation: Evaluation
+    controls: Mapping[str, Evaluation]
     censored_share: float
     times_ms: Mapping[str, float]
 
@@ -65,6 +66,17 @@ class TraceFigures:
             **self.times_ms,
         }
 
+    def controls_by_name(self) -> dict[str, float]:
+        """What the controls reach on the same rows."""
+        return {
+            f"{name}.{figure}": value
+            for name, evaluation in self.controls.items()
+            for figure, value in (
+                ("tau_in", evaluation.tau),
+                ("coverage_error_pp", _error_pp(evaluation.bound)),
+            )
+        }
+
 
 def measure(
     path: Path, *, by_order: bool, censored: bool, report: Callable[[str], None]
@@ -88,6 +100,10 @@ def measure(
     prompts = [text for text in values_in(path, model_name, "prompt") if isinstance(text, str)]
     return TraceFigures(
         evaluation=evaluate(model.hazards(test.features), test),
+        controls={
+            name: evaluate(control.hazards(test.features), test)
+            for name, control in train_controls(data, model.regularisation, report).items()
+        },
         censored_share=float(1.0 - data.rows(data.splits != "test").need_known.mean()),
         times_ms=_time_ms(model, prompts) if prompts else {},
     )

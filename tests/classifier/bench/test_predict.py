@@ -36,7 +36,10 @@ def test_traces_are_measured_whole_and_censored(traces):
     result = run("--traces", traces, "--json", "-")
 
     assert result.exit_code == 0, result.output
-    figures = json.loads(result.stdout)["figures"]
+    report = json.loads(result.stdout)
+    figures, controls = report["figures"], report["controls"]
+    assert figures["tau_in"] > controls["length only.tau_in"]
+    assert abs(controls["shuffled labels.tau_in"]) < 0.2
     assert figures["tau_in"] > 0.3
     assert figures["coverage_error_pp"] < 5
     assert figures["censored_coverage_error_pp"] < 5

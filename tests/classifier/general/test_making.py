@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from classifier.bench.controls import GENERAL, LENGTH, trained
+from classifier.bench.predict import predict
 from classifier.bench.tables import as_report, below_length
 from classifier.bench.unseen import leave_out
 from classifier.errors import DatasetError
@@ -67,6 +69,15 @@ def test_the_card_states_the_measured_figures(collection, model, unseen, tmp_pat
         for measure in ("tier_exact", "tau"):
             assert str(unseen.mean(predictor, measure)) in text
     assert "keyword routers were not measured" in text
+
+
+def test_the_bench_prints_each_row_on_one_line(collection_dir):
+    result = CliRunner().invoke(predict, ["--general", "--data", str(collection_dir), "--quick"])
+
+    assert result.exit_code == 0, result.output
+    assert "without --peers the keyword routers are left out" in result.output
+    rows = [line for line in result.output.splitlines() if line.startswith("| general ")]
+    assert [row.count("|") for row in rows] == [7, 4]
 
 
 def test_every_kind_of_split_is_reported_with_its_controls(unseen):
