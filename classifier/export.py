@@ -4,6 +4,8 @@
                                                            survival = exp(-cumsum(softplus(logits)))
                                                            tier     = smallest that suffices
 
+The logits of a model with bounds are kept within them.
+
 The graph is written node by node, so nothing of scikit-learn has to be converted. Its input is the
 feature vector and not the prompt: the tokenising operators of ONNX fold case by locale and split
 words by another grammar than Python's, and traces without prompts have features only.
@@ -78,7 +80,7 @@ def check_parity(serialized: bytes, model: HazardModel, features: NDArray[np.flo
 def _graph(model: HazardModel) -> onnx.GraphProto:
     tensor = helper.make_tensor_value_info
     return helper.make_graph(
-        _nodes(),
+        _nodes(is_bounded=model.bounds is not None),
         "difficulty",
         [tensor(INPUT_NAME, TensorProto.FLOAT, ["N", NUM_FEATURES])],
         [
@@ -103,16 +105,34 @@ def _constants(model: HazardModel) -> dict[str, NDArray[np.generic]]:
         "tier_bins": np.array(TIER_BINS[:-1], dtype=np.int64),
         "allowed": np.array(1.0 - COVERAGE, dtype=np.float32),
         "tier_axes": np.array([1], dtype=np.int64),
+        **_bounds(model),
     }
 
 
-def _nodes() -> list[onnx.NodeProto]:
+def _bounds(model: HazardModel) -> dict[str, NDArray[np.generic]]:
+    if model.bounds is None:
+        return {}
+    logits = (np.log(hazards / (1.0 - hazards)) for hazards in model.bounds)
+    names = ("lowest_logits", "highest_logits")
+    return {name: bound.astype(np.float32) for name, bound in zip(names, logits, strict=True)}
+
+
+def _nodes(*, is_bounded: bool) -> list[onnx.NodeProto]:
     node = helper.make_node
+    bounding = [
+        node("Max", ["free_logits", "lowest_logits"], ["low_logits"]),
+        node("Min", ["low_logits", "highest_logits"], ["logits"]),
+    ]
     return [
         node("Sub", [INPUT_NAME, "center"], ["centered"]),
         node("Div", ["centered", "spread"], ["scaled"]),
         node("Clip", ["scaled", "lowest", "highest"], ["clipped"]),
-        node("Gemm", ["clipped", "weights", "intercepts"], ["logits"]),
+        node(
+            "Gemm",
+            ["clipped", "weights", "intercepts"],
+            ["free_logits" if is_bounded else "logits"],
+        ),
+        *(bounding if is_bounded else ()),
         node("Sigmoid", ["logits"], ["hazards"]),
         node("Softplus", ["logits"], ["losses"]),
         node("CumSum", ["losses", "bin_axis"], ["cumulated"]),

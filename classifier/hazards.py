@@ -54,18 +54,23 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True)
 class HazardModel:
-    """A regression, or a constant hazard, per bin; `columns` are the features they look at."""
+    """A regression, or a constant hazard, per bin; `columns` are the features they look at.
+
+    `bounds`: lowest and highest hazard of each bin, (NUM_NEED_BINS,) both; None: any from 0 to 1.
+    """
 
     scaling: Scaling
     columns: NDArray[np.int64]
     bins: tuple[Any, ...]  # LogisticRegression | float
     fits: tuple[BinFit, ...]
     regularisation: float
+    bounds: tuple[Floats, Floats] | None = None
 
     def hazards(self, features: NDArray[np.float32]) -> Floats:
         """Hazards (num_rows, NUM_NEED_BINS) as scikit-learn computes them."""
         scaled = self.scaling.apply(features)[:, self.columns]
-        return np.stack([_hazard(model, scaled) for model in self.bins], axis=1)
+        hazards = np.stack([_hazard(model, scaled) for model in self.bins], axis=1)
+        return hazards if self.bounds is None else np.clip(hazards, *self.bounds)
 
     def parameters(self) -> tuple[Floats, Floats]:
         """Weights (NUM_FEATURES, NUM_NEED_BINS) and intercepts (NUM_NEED_BINS,) of the logits."""

@@ -75,6 +75,11 @@ def models_in(paths: Sequence[Path]) -> list[str]:
     return sorted({model for path in paths for model in _models_in(path)})
 
 
+def values_in(path: Path, model: str, field: str) -> list[Any]:
+    """A field of each of a model's JSON records, None where it is missing."""
+    return [record.get(field) for _, record in json_records(path) if record["model"] == model]
+
+
 def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each record of JSON lines, with the place it stands in. Raises DatasetError."""
     try:

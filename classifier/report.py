@@ -43,14 +43,14 @@ _Row = tuple[str, Callable[[Evaluation], str]]
 def comparison_table(evaluations: Mapping[str, Evaluation]) -> str:
     """One column per evaluation, one row per figure."""
     rows = [[name, *(cell(e) for e in evaluations.values())] for name, cell in _rows()]
-    return _table(["", *evaluations], rows)
+    return markdown_table(["", *evaluations], rows)
 
 
 def slice_table(evaluation: Evaluation) -> str:
     """Observed and expected coverage of the bound in every slice that has enough rows."""
     slices = evaluation.bound_by_slice.items()
     rows = [[name, str(c.num_rows), _percent(c), f"{c.expected:.1%}"] for name, c in slices]
-    return _table(["slice", "requests", "observed", "expected"], rows)
+    return markdown_table(["slice", "requests", "observed", "expected"], rows)
 
 
 def bin_table(metadata: Metadata) -> str:
@@ -59,7 +59,7 @@ def bin_table(metadata: Metadata) -> str:
         [f"to {edge}", str(fit.at_risk), str(fit.events), "yes" if fit.fitted else "constant"]
         for edge, fit in zip(NEED_BIN_EDGES, metadata.bins, strict=True)
     ]
-    return _table(["thinking tokens", "reached it", "stopped in it", "regression"], rows)
+    return markdown_table(["thinking tokens", "reached it", "stopped in it", "regression"], rows)
 
 
 def card(
@@ -118,7 +118,8 @@ def _percent(coverage: Coverage) -> str:
     return f"{coverage.observed:.1%} ± {coverage.half_width:.1%}"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Columns padded to one width."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]
     return "\n".join(

@@ -16,6 +16,9 @@ Floats = NDArray[np.floating]
 COVERAGE: Final = 0.9
 """Probability with which a budget should suffice, unless a request asks for another."""
 
+COLD_COVERAGE: Final = 0.4
+"""The same where only the general classifier predicts: it starts low, what was thought resumes."""
+
 TIER_BUDGETS: Final = {"simple": 50, "moderate": 500, "complex": 2000, "research": 10_000}
 """The default budgets in thinking tokens; each is a bin edge."""
 
@@ -28,9 +31,9 @@ def survival_of(hazards: Floats) -> Floats:
     return survival
 
 
-def smallest_sufficient_tier(survival: Floats) -> NDArray[np.int64]:
-    """Index of the smallest tier with S(budget) <= 1 - COVERAGE; the largest when none has it."""
-    misses = survival[:, TIER_BINS[:-1]] > 1.0 - COVERAGE
+def smallest_sufficient_tier(survival: Floats, coverage: float = COVERAGE) -> NDArray[np.int64]:
+    """Index of the smallest tier with S(budget) <= 1 - coverage; the largest when none has it."""
+    misses = survival[:, TIER_BINS[:-1]] > 1.0 - coverage
     tiers: NDArray[np.int64] = misses.sum(axis=1, dtype=np.int64)
     return tiers
 

@@ -18,7 +18,7 @@ from ponder.rpc import RpcServer, ServerConfig
 from ponder.settler import Settler
 from ponder.spool import Spool, SpoolInUse
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
-from router.classification import Classifying, load_classifier
+from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
 from router.limits import CurrentLimits
@@ -67,7 +67,7 @@ async def open_router(config: RouterConfig, meters: MeterProvider) -> AsyncItera
 
     Raises ConfigError, ponder.rpc.BindError.
     """
-    tenants, classifying = _tenants(config), Classifying(load_classifier(config.classifier))
+    tenants, classifying = _tenants(config), Classifying(load_classifiers(config.classifier))
     telemetry = Telemetry(meters)
     server = RpcServer(_server_config(config))
     async with AsyncExitStack() as stack:
@@ -116,7 +116,12 @@ def _service_parts(
     )
     return ServiceParts(
         pipeline=Pipeline(parts, _policy(config), rng, store_prompts=config.store_prompts),
-        parser=QueryParser(config, _served_models(config, connections.pools), rng),
+        parser=QueryParser(
+            config,
+            _served_models(config, connections.pools),
+            _coverage(config, classifying),
+            rng,
+        ),
         tenants=tenants,
         ledger=connections.ledger,
         telemetry=telemetry,
@@ -148,6 +153,13 @@ def _tenants(config: RouterConfig) -> Tenants:
 
 def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[str]]:
     return lambda: config.models or pools.models
+
+
+def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str], float]:
+    def coverage(model: str) -> float:
+        return config.cold_coverage if classifying.is_cold(model) else config.coverage
+
+    return coverage
 
 
 def _server_config(config: RouterConfig) -> ServerConfig:

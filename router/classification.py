@@ -2,9 +2,10 @@
 
 import importlib.resources
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from ponder.environment import ConfigError
 from router.decisions import Classification
 
 _log = logging.getLogger(__name__)
+FILE_NAME: Final = "difficulty.onnx"
 
 
 class Classifier(Protocol):
@@ -28,36 +30,71 @@ class Classifier(Protocol):
     def predict_features(self, ids: Sequence[int]) -> NDArray[np.float32]: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classifiers:
+    """Which one predicts for which model.
+
+    `own` are those trained on a model's traces, by its name. `general` is for all other models: it
+    knows how hard people find a prompt, and no model. `chosen` is for all models, when a file was
+    configured.
+    """
+
+    own: Mapping[str, Classifier] = field(default_factory=dict)
+    general: Classifier | None = None
+    chosen: Classifier | None = None
+
+    def of(self, model: str) -> Classifier | None:
+        """None: nothing can be predicted."""
+        return self.chosen or self.own.get(model, self.general)
+
+
 class Classifying:
     """Runs the classifier and fails open: a fault costs the prediction, never the request."""
 
-    def __init__(self, classifier: Classifier | None) -> None:
-        """Without a classifier nothing is predicted."""
-        self._classifier = classifier
+    def __init__(self, classifiers: Classifiers) -> None:
+        """Without classifiers nothing is predicted."""
+        self._classifiers = classifiers
 
-    def classify(self, text: str) -> Classification | None:
+    def is_cold(self, model: str) -> bool:
+        """Whether only the general classifier predicts for this model."""
+        classifier = self._classifiers.of(model)
+        return classifier is not None and classifier is self._classifiers.general
+
+    def classify(self, text: str, model: str) -> Classification | None:
         """None when there is no classifier or it failed.
 
         Blocks for 0.1 ms on a short prompt: half of what a thread would take. The classifier reads
         a bounded part of a long one.
         """
-        if self._classifier is None:
+        classifier = self._classifiers.of(model)
+        if classifier is None:
             return None
         try:
-            return _classify(self._classifier, text)
+            return _classify(classifier, text)
         except ClassifierError as error:
             _log.warning("the classifier failed: %s", error)
             return None
 
 
-def load_classifier(configured_path: str) -> Classifier | None:
-    """The configured classifier, or the shipped one. None, with a warning, when there is no file.
+def load_classifiers(configured_path: str) -> Classifiers:
+    """The configured classifier for every model, or those that are shipped: the reference model's
+    own, and the general one. Without the configured file none, with a warning.
 
     Raises ConfigError when there is a file and it cannot be trusted.
     """
-    path = Path(configured_path) if configured_path else _shipped_classifier()
+    if configured_path:
+        return Classifiers(chosen=_load(Path(configured_path)))
+    shipped = Path(str(importlib.resources.files("classifier")))
+    reference = _load(shipped / "reference" / FILE_NAME)
+    return Classifiers(
+        own={reference.model: reference} if reference else {},
+        general=_load(shipped / "general" / FILE_NAME),
+    )
+
+
+def _load(path: Path) -> DifficultyClassifier | None:
     if not path.exists():
-        _log.warning("no classifier at %s: every automatic request gets the default tier", path)
+        _log.warning("no classifier at %s: automatic requests get the default tier", path)
         return None
     try:
         return DifficultyClassifier.load(path)
@@ -72,7 +109,3 @@ def _classify(classifier: Classifier, text: str) -> Classification:
         features=features,
         version=classifier.version,
     )
-
-
-def _shipped_classifier() -> Path:
-    return Path(str(importlib.resources.files("classifier"))) / "reference" / "difficulty.onnx"

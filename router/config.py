@@ -47,7 +47,8 @@ class RouterConfig:
     classifier: str = variable(
         "",
         environment.text,
-        meaning="ONNX file of the classifier; unset: the one that ships with Ponder.",
+        meaning="ONNX file of the classifier, for every model; unset: those that ship with Ponder, "
+        "the reference model's own and a general one.",
     )
     redis_url: str = required(
         environment.redis_url,
@@ -89,6 +90,12 @@ class RouterConfig:
         0.9,
         environment.number(0.0, 1.0, open_ends=True),
         meaning="Probability with which an automatic budget should suffice.",
+    )
+    cold_coverage: float = variable(
+        0.4,
+        environment.number(0.0, 1.0, open_ends=True),
+        meaning="The same for models that only the general classifier predicts: unsure, it starts "
+        "low, and what was thought is resumed with more.",
     )
     exploration: float = variable(
         0.01,

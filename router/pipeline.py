@@ -85,7 +85,7 @@ class Pipeline:
         )
 
     def _predict(self, query: Query) -> Prediction | None:
-        prior = self._parts.classifying.classify(query.text)
+        prior = self._parts.classifying.classify(query.text, query.model)
         return self._parts.predictions.predict(_segment(query), prior) if prior else None
 
     def _missing(self, query: Query, prediction: Prediction | None) -> Iterator[str]:

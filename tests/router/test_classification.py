@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from classifier.errors import ClassifierError
 from ponder.bins import NUM_NEED_BINS
 from ponder.environment import ConfigError
-from router.classification import Classifying, load_classifier
+from router.classification import Classifiers, Classifying, load_classifiers
 
 
 class FailingClassifier:
@@ -24,7 +24,7 @@ class FailingClassifier:
 
 
 def test_a_prediction_has_hazards_features_and_version(classifier_path):
-    found = Classifying(load_classifier(str(classifier_path))).classify("What is 2 + 2?")
+    found = Classifying(load_classifiers(str(classifier_path))).classify("What is 2 + 2?", "any")
 
     assert found is not None
     assert found.hazards.shape == (NUM_NEED_BINS,)
@@ -33,13 +33,15 @@ def test_a_prediction_has_hazards_features_and_version(classifier_path):
 
 
 def test_a_failure_costs_the_prediction_only(caplog):
-    assert Classifying(FailingClassifier()).classify("What is 2 + 2?") is None
+    classifying = Classifying(Classifiers(chosen=FailingClassifier()))
+
+    assert classifying.classify("What is 2 + 2?", "any") is None
     assert "What is" not in caplog.text
 
 
 def test_a_missing_file_is_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        assert load_classifier(str(tmp_path / "missing.onnx")) is None
+        assert load_classifiers(str(tmp_path / "missing.onnx")).of("any") is None
     assert "default tier" in caplog.text
 
 
@@ -47,4 +49,29 @@ def test_a_broken_file_is_an_error(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"")
 
     with pytest.raises(ConfigError, match=r"ROUTER_CLASSIFIER.*broken\.onnx"):
-        load_classifier(str(tmp_path / "broken.onnx"))
+        load_classifiers(str(tmp_path / "broken.onnx"))
+
+
+def test_the_reference_model_keeps_its_own_classifier_and_others_get_the_general_one():
+    classifying = Classifying(load_classifiers(""))
+    reference, other = (
+        classifying.classify("Solve 3x + 5 = 20", model) for model in ("ponder-reference", "other")
+    )
+
+    assert reference is not None
+    assert other is not None
+    assert reference.version != other.version
+    assert not classifying.is_cold("ponder-reference")
+    assert classifying.is_cold("other")
+
+
+def test_a_configured_classifier_predicts_for_every_model(classifier_path):
+    classifying = Classifying(load_classifiers(str(classifier_path)))
+    versions = {
+        found.version
+        for model in ("ponder-reference", "other")
+        if (found := classifying.classify("Solve 3x + 5 = 20", model))
+    }
+
+    assert len(versions) == 1
+    assert not classifying.is_cold("other")

@@ -166,3 +166,15 @@ async def test_an_answered_request_is_counted_by_tier_pool_and_stop(start):
 
         labels = {"tier": "complex", "pool": "thinking", "stop": "finished"}
         assert stack.counted("ponder.router.requests", **labels) == 1
+
+
+async def test_a_model_without_traces_starts_low_by_the_general_classifier(start):
+    async with start(classifier="") as stack:
+        talk = await stack.plan(prompt="Hello, and thanks again!")
+        surely = await stack.plan(prompt="Hello, and thanks again!", coverage=0.9)
+        hard = await stack.plan(prompt="Prove that there are infinitely many primes $4k + 3$.")
+
+    assert (talk.rule, surely.rule) == (pb.RULE_AUTOMATIC, pb.RULE_AUTOMATIC)
+    assert talk.tier == TIER_SIMPLE
+    assert surely.tier > TIER_SIMPLE
+    assert hard.tier > TIER_MODERATE

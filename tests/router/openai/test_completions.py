@@ -61,8 +61,8 @@ async def test_usage_after_an_escalation_is_that_of_all_segments(start_door):
 
 
 async def test_the_decision_is_told(start_door, classifier_path):
-    async with start_door(classifier=str(classifier_path)) as door:
-        # Before anything is settled: what a request needed moves the next prediction.
+    # Counts that were read between the two would move the second prediction.
+    async with start_door(classifier=str(classifier_path), refresh_interval_s=3600.0) as door:
         planned = await door.stack.plan(messages=QUESTION)
         completion = await door.complete()
 

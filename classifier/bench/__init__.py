@@ -1,0 +1,1 @@
+"""Benchmarks of the classifiers, run by `ponder bench`."""
