@@ -32,7 +32,7 @@ def project(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     blocks, _, width = weight.shape
     outputs = inputs.new_empty(len(inputs), blocks, width)
     torch.bmm(inputs.expand(blocks, -1, -1), weight, out=outputs.transpose(0, 1))
-    projected = outputs.view(len(inputs), -1)
+    projected = outputs.view(len(inputs), blocks * width)  # no tokens have no -1
     return projected if bias is None else projected.add_(bias)
 
 

@@ -47,3 +47,13 @@ def test_only_weights_of_many_outputs_lie_in_blocks():
     assert lay_out(random(1024, INPUTS)).shape == (4, INPUTS, 256)
     assert lay_out(random(512, INPUTS)).shape == (512, INPUTS)
     assert lay_out(random(1000, INPUTS)).shape == (1000, INPUTS)
+
+
+@pytest.mark.parametrize("outputs", [8, 1024])
+def test_no_tokens_have_projections_too(outputs):
+    """A step of prefill chunks that do not end wants no logits."""
+    weight, hidden = lay_out(torch.randn(outputs, 16)), torch.zeros(0, outputs)
+
+    add_projection(hidden, torch.zeros(0, 16), weight)
+
+    assert project(torch.zeros(0, 16), weight).shape == hidden.shape == (0, outputs)
