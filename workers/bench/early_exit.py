@@ -6,6 +6,7 @@ that was computed for trials.
 
 import importlib.resources
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from workers.bench.early_exit_speed import (
 )
 from workers.training.evaluation import Estimate
 
+_TABLE_WIDTH = 120
 _QUICK = Plan(
     problems=8,
     validation_problems=2,
@@ -128,7 +130,7 @@ def _directory(model_dir: Path | None) -> Path:
 
 
 def _show(measured: Measured, report: BenchReport) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH)
     subjects = measured.subjects.values()
     console.print(_saving_table(subjects, report.device, _caption(measured)))
     console.print(_cost_table(subjects))

@@ -178,6 +178,8 @@ def _confirm(
         return calibration
     tested = {i: prompt for i, prompt in enumerate(prompts) if is_tested(i)}
     losses = recording.confirm(tested, chosen.rules)
+    confidence = f"confidence {chosen.rules.confidence:g}"
+    click.echo(f"run at {confidence}: {losses} of {len(tested)} answers lost", err=True)
     return replace(calibration, chosen=calibrator.confirmed(chosen, losses))
 
 
