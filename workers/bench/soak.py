@@ -204,7 +204,7 @@ def bench_report(work: Soak, tenths: list[Tenth]) -> BenchReport:
         "page_leaks": work.leaked_pages,
         "tokens_per_s_first_tenth": first.tokens_per_s,
         "tokens_per_s_last_tenth": last.tokens_per_s,
-        "last_over_first": last.tokens_per_s / first.tokens_per_s,
+        "last_over_first": _ratio(last.tokens_per_s, first.tokens_per_s),
         "preemptions": load.preemptions,
         "branches_dropped_for_room": load.branches_dropped,
         "prefix_tokens": load.prefix_tokens,
@@ -215,9 +215,14 @@ def bench_report(work: Soak, tenths: list[Tenth]) -> BenchReport:
     controls = {
         "tokens_per_cpu_s_first_tenth": first.tokens_per_cpu_s,
         "tokens_per_cpu_s_last_tenth": last.tokens_per_cpu_s,
-        "last_over_first_by_cpu": last.tokens_per_cpu_s / first.tokens_per_cpu_s,
+        "last_over_first_by_cpu": _ratio(last.tokens_per_cpu_s, first.tokens_per_cpu_s),
     }
     return BenchReport(name="soak", figures=figures, controls=controls)
+
+
+def _ratio(last: float, first: float) -> float:
+    """0 when the first is: a tenth so short that nothing was sampled in it says nothing."""
+    return last / first if first else 0.0
 
 
 def _engine(model_dir: Path | None, pages: int) -> LLMEngine:

@@ -39,3 +39,11 @@ def test_the_report_compares_both_ends():
     assert report.figures["last_over_first"] == pytest.approx(0.99)
     assert report.figures["seconds"] == 3.0
     assert report.controls["last_over_first_by_cpu"] == pytest.approx(99 / 200)
+
+
+def test_a_first_tenth_without_a_token_is_reported_too():
+    work = Soak(_engine(REFERENCE, 100), Random(1))
+
+    report = bench_report(work, [Tenth(0, 0.1, 0.1), Tenth(9, 0.1, 0.1)])
+
+    assert report.figures["last_over_first"] == 0.0
