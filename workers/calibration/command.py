@@ -128,13 +128,7 @@ def calibrate(
         gives_up=give_up,
     )
     calibration = _confirm(calibrator, calibrator.calibrate(records), recording, prompts)
-    document = _document(calibration, risk, delta, recording.num_lost)
-    if json_path is None:
-        Console().print(_table(calibration, risk))
-    elif json_path == "-":
-        click.echo(json.dumps(document, indent=2))
-    else:
-        Path(json_path).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    _report(calibration, risk, delta, recording.num_lost, json_path)
     if plot is not None:
         draw_curve(calibration, risk, plot)
     if calibration.chosen is None:
@@ -186,6 +180,20 @@ def _confirm(
 def _record(recording: Recording, prompts: list[CalibrationPrompt]) -> list[RecordedProblem]:
     bar = tqdm(recording.run(prompts), total=len(prompts), unit="prompt", leave=False)
     return [record for _, record in sorted(bar, key=lambda pair: pair[0])]
+
+
+def _report(
+    calibration: Calibration, risk: float, delta: float, num_lost: int, json_path: str | None
+) -> None:
+    """A table for people, or JSON."""
+    if json_path is None:
+        Console().print(_table(calibration, risk))
+        return
+    document = json.dumps(_document(calibration, risk, delta, num_lost), indent=2) + "\n"
+    if json_path == "-":
+        click.echo(document, nl=False)
+    else:
+        Path(json_path).write_text(document, encoding="utf-8")
 
 
 def _document(calibration: Calibration, risk: float, delta: float, lost: int) -> dict[str, Any]:

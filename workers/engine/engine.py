@@ -6,8 +6,7 @@ Synchronous and single-threaded; thread_engine.py and process_engine.py run it.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -17,7 +16,7 @@ from workers.engine.branch import Branch
 from workers.engine.build_runner import build_runner
 from workers.engine.config import EngineConfig
 from workers.engine.errors import CheckpointError, InvalidRequest, OutOfMemory
-from workers.engine.faults import is_out_of_memory, memory_needed
+from workers.engine.faults import is_out_of_memory, memory_needed, said_plainly
 from workers.engine.kv_cache import PagedKvCache
 from workers.engine.limits import RequestLimits
 from workers.engine.metrics import EngineLoad, EngineMetrics
@@ -224,7 +223,7 @@ class LLMEngine:
         config, spec = self.config, self.spec
         device = torch.device(config.device)
         dtype = resolve_dtype(config.dtype, device)
-        with _said_plainly(f"loading {config.model_dir}"):
+        with said_plainly(f"loading {config.model_dir}"):
             weights = load_weights(config.model_dir, spec, dtype, device)
         geometry = KvGeometry(
             page_size=config.page_size,
@@ -233,9 +232,7 @@ class LLMEngine:
             max_chunk_tokens=config.prefill_chunk_tokens,
         )
         num_pages = config.num_pages or choose_num_pages(config, geometry, device)
-        with _said_plainly(
-            f"a KV cache of {num_pages} pages, {geometry.bytes_per_page} bytes each"
-        ):
+        with said_plainly(f"a KV cache of {num_pages} pages, {geometry.bytes_per_page} bytes each"):
             cache = PagedKvCache(spec, num_pages, config.page_size, dtype, device)
         rotary = RotaryTable(spec, config.max_model_len, dtype, device)
         slots = SlotTable(config.max_rows, geometry.num_pages(config.max_model_len))
@@ -279,17 +276,6 @@ def choose_num_pages(config: EngineConfig, geometry: KvGeometry, device: torch.d
 
 def _mib(num_pages: int, geometry: KvGeometry) -> int:
     return num_pages * geometry.bytes_per_page >> 20
-
-
-@contextmanager
-def _said_plainly(what: str) -> Iterator[None]:
-    """Turns what an allocator raises into OutOfMemory."""
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory(f"out of memory for {what}: {memory_needed(error)}") from error
 
 
 def _check_tokens(tokens: SpecialTokens, spec: ModelSpec) -> None:
