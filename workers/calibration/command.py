@@ -34,8 +34,9 @@ Examples:
   ponder calibrate --model models/qwen3-8b --prompts mine.jsonl --trial-text $'\\n\\n**Answer:** '
   ponder calibrate --model workers/reference --separator $'\\n' --problems 1000 --plot curve.svg
 
-mine.jsonl holds lines like {"prompt": "...", "answer": "..."}, 200 or more that are like those the
-model will serve. Without an answer, stopping early must give the answer that thinking on gives.
+mine.jsonl holds lines like {"prompt": "...", "answer": "..."}, some hundred that are like those the
+model will serve: the fewer, the larger the risk that they can show. Without an answer, stopping
+early must give the answer that thinking on gives.
 """
 
 

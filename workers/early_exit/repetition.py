@@ -10,8 +10,9 @@ class RepetitionMeter:
     """Cosine between the bigram counts of the last `window` tokens and of the `window` before.
 
     Bigrams, because single tokens repeat in all thinking: of windows of thinking that still
-    searched, up to 61 % had a unigram cosine above 0.9 and at most 0.2 % a bigram cosine.
-    Sums are carried along, so that a token costs the same whatever the window.
+    searched, up to 61 % had a unigram cosine above 0.9 and at most 0.2 % a bigram cosine (300
+    searches for each of 3 to 5 numbers, windows of 50 tokens). Sums are carried along, so that a
+    token costs the same whatever the window.
     """
 
     def __init__(self, window: int) -> None:

@@ -26,13 +26,13 @@ class ExitRules:
     nats, is above `max_entropy`.
 
     Thinking stops after `agreement` trials in a row with equal answers, each of a geometric mean
-    token probability above `confidence`.
-    Without a `trial_text` the last of them becomes the request; with one the request closes its
-    thinking and answers anew, because the trial says less than an answer does.
+    token probability above `confidence`. Without a `trial_text` the last of them becomes the
+    request; with one the request closes its thinking and answers anew, because the trial says less
+    than an answer does.
 
     Thinking repeats itself when the bigrams of its last `repetition_window` tokens have a cosine
-    above `repetition` with those of the window before. That starts a trial too, and when
-    `loop_trials` of them in a row were unsure the thinking is closed.
+    above `repetition` with those of the window before. That starts a trial too, and the thinking is
+    closed after `loop_trials` unsure ones between which it never broke off.
 
     `give_up_confidence`, off when None: thinking is closed when after `give_up_share` of the
     budget no trial was surer than that.

@@ -121,14 +121,13 @@ def test_what_a_run_does_not_confirm_is_not_chosen():
 
 
 def test_the_sequence_ends_with_the_first_that_fails():
-    curve = calibrator(risk=0.05).calibrate(
-        [*[found(confidence=0.97, kept=False)] * 60, *[found(confidence=0.6)] * 240]
-    )
+    wrong, unsure = found(confidence=0.97, kept=False), found(confidence=0.6)
+    calibration = calibrator(risk=0.05).calibrate([wrong] * 60 + [unsure] * 240)
 
-    passed = [outcome.risk_bound <= 0.05 for outcome in curve.curve]
-    assert curve.chosen is None or passed[: curve.curve.index(curve.chosen) + 1] == [True] * (
-        curve.curve.index(curve.chosen) + 1
-    )
+    passed = [outcome.risk_bound <= 0.05 for outcome in calibration.curve]
+    assert calibration.chosen == calibration.curve[passed.index(False) - 1]
+    assert calibration.chosen.rules.confidence >= 0.97
+    assert calibration.chosen.losses == 0
 
 
 @given(st.integers(0, 30), st.integers(1, 300), st.floats(0.01, 0.5))
