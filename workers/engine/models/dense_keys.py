@@ -40,6 +40,7 @@ class DenseKeys:
         self._token_bytes = 2 * spec.num_kv_heads * spec.head_dim * cache.dtype.itemsize
         self._rectangles = {window: _Rectangle(spec, cache, window) for window in set(spec.windows)}
         self._used: set[int | None] = set()  # windows whose rectangle this step keeps
+        self._is_whole = True  # whether the last step that kept any went through all layers
 
     def begin(
         self,
@@ -53,6 +54,8 @@ class DenseKeys:
         if num_queries > 1:
             self._cache.note_written(write_rows)
             return
+        if not self._is_whole:  # that step failed, and is tried again
+            self._forget()
         written = self._cache.take_written_pages()
         for window, view in views.items():
             if self._pays(view, num_rows):
@@ -60,6 +63,7 @@ class DenseKeys:
                 self._rectangles[window].begin(view, num_rows, written)
             else:
                 self._rectangles[window].forget()
+        self._is_whole = not self._used
 
     def of(self, layer: int, view: KeyView, new: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, each (rows, kv_heads, keys, head_dim).
@@ -67,9 +71,14 @@ class DenseKeys:
         `new`: what was just stored for this layer, (rows * queries, 2 * kv_heads, head_dim).
         """
         window = self._windows[layer]
+        self._is_whole = layer == len(self._windows) - 1
         if window in self._used:
             return self._rectangles[window].of(layer, view, new)
         return self._cache.gather(layer, view.gather, view.bias.shape[0])
+
+    def _forget(self) -> None:
+        for rectangle in self._rectangles.values():
+            rectangle.forget()
 
     def _pays(self, view: KeyView, num_rows: int) -> bool:
         min_bytes, max_bytes = self._limits

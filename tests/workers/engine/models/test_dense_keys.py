@@ -62,9 +62,22 @@ class Workload:
         self.pages[child], self.lengths[child] = fork.pages, self.lengths[parent]
         self._write_table(child)
 
+    def fail(self, slots, num_layers):
+        """A decode step of these slots that does not get beyond so many layers."""
+        batch, shape = self._begin(slots, 1)
+        for layer in range(num_layers):
+            self._check(layer, batch, shape)
+
     def _forward(self, slots, count):
         if count < 1:
             return
+        batch, shape = self._begin(slots, count)
+        for layer in range(self.spec.num_layers):
+            self._check(layer, batch, shape)
+        for slot in slots:
+            self.lengths[slot] += count
+
+    def _begin(self, slots, count):
         for slot in slots:
             pages = -(-(self.lengths[slot] + count) // self.cache.page_size)
             self.pages[slot] += self.pool.allocate(pages - len(self.pages[slot]))
@@ -75,10 +88,7 @@ class Workload:
             Rectangle(np.array(slots), np.zeros(shape, np.int64), starts, np.full(shape[0], count))
         )
         self.keys.begin(batch.views, batch.write_rows, *shape)
-        for layer in range(self.spec.num_layers):
-            self._check(layer, batch, shape)
-        for slot in slots:
-            self.lengths[slot] += count
+        return batch, shape
 
     def _check(self, layer, batch, shape):
         view = batch.views[self.spec.windows[layer]]
@@ -152,6 +162,17 @@ def test_a_fork_or_a_prefill_of_one_row_leaves_the_others_as_they_are(make_engin
     workload.decode(range(4), 1)
 
     assert workload.num_kept - before == 2 * 3 * workload.spec.num_layers
+
+
+@pytest.mark.parametrize("num_layers", [0, 1, 2])
+def test_a_step_that_failed_between_layers_is_gathered_anew(make_engine, num_layers):
+    workload = Workload(make_engine("qwen3"))
+    workload.prefill(0, 9)
+    workload.prefill(1, 7)
+    workload.decode([0, 1], 2)
+
+    workload.fail([1, 0], num_layers)
+    workload.decode([1, 0], 1)
 
 
 @pytest.mark.parametrize("limits", [{"min_bytes": 1 << 40}, {"min_bytes": 0, "max_bytes": 10}])
