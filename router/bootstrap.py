@@ -1,6 +1,7 @@
 """Builds the router from its configuration: the one place that picks the real parts."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -120,6 +121,7 @@ def _service_parts(
             config,
             _served_models(config, connections.pools),
             _coverage(config, classifying),
+            _worth_tokens(config, classifying),
             rng,
         ),
         tenants=tenants,
@@ -160,6 +162,14 @@ def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str],
         return config.cold_coverage if classifying.is_cold(model) else config.coverage
 
     return coverage
+
+
+def _worth_tokens(config: RouterConfig, classifying: Classifying) -> Callable[[str], float]:
+    def worth_tokens(model: str) -> float:
+        # What the general classifier predicts is too unsure to give a request up for.
+        return (config.worth_tokens or math.inf) if not classifying.is_cold(model) else math.inf
+
+    return worth_tokens
 
 
 def _server_config(config: RouterConfig) -> ServerConfig:

@@ -97,6 +97,13 @@ class RouterConfig:
         meaning="The same for models that only the general classifier predicts: unsure, it starts "
         "low, and what was thought is resumed with more.",
     )
+    worth_tokens: int = variable(
+        20_000,
+        environment.integer(0, 1_000_000_000),
+        unit="thinking tokens",
+        meaning="What an answer is worth: no tier up when one more finished request is predicted "
+        "to cost more. 0: no limit.",
+    )
     exploration: float = variable(
         0.01,
         environment.number(0.0, 0.5),

@@ -29,6 +29,7 @@ def decision_message(decision: Decision, tiers: TierTable) -> pb.Decision:
         propensity=choice.propensity,
         degraded=bool(decision.degraded),
         degraded_reason="; ".join(decision.degraded),
+        worth_tier=choice.worth_tier,
     )
 
 

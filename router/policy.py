@@ -1,9 +1,10 @@
 """Decides tier, budget and pool of a request. Pure: no I/O, no clock, no randomness of its own.
 
 An explicit budget decides before an explicit tier, that before the prediction. What they ask for
-is then lowered by entitlement, max_tier, deadline and load, in this order.
+is then lowered by worth, entitlement, max_tier, deadline and load, in this order.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -32,12 +33,16 @@ class PolicyConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the caller asks for. `coverage` lies strictly between 0 and 1."""
+    """What the caller asks for. `coverage` lies strictly between 0 and 1.
+
+    `worth_tokens`: the most thinking tokens that one more request which ends by itself may cost.
+    """
 
     thinking_budget: int | None = None
     tier: Tier.ValueType | None = None
     max_tier: Tier.ValueType | None = None
     coverage: float
+    worth_tokens: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +63,8 @@ class Choice:
     """A decision, with every clamp that lowered it and the probability of just this outcome.
 
     `tier_propensities` are the probabilities of deciding on each of TIERS; an escalation, which
-    follows from the decision, leaves them and `propensity` as they were.
+    follows from the decision, leaves them and `propensity` as they were. No escalation goes above
+    `worth_tier`.
     """
 
     tier: Tier.ValueType
@@ -68,6 +74,7 @@ class Choice:
     clamps: tuple[pb.Clamp.ValueType, ...]
     propensity: float
     tier_propensities: tuple[float, ...]
+    worth_tier: Tier.ValueType = TIER_RESEARCH
 
     @property
     def is_automatic(self) -> bool:
@@ -98,7 +105,10 @@ def choose(
     rule, budget_tokens = _wanted(wish, curve, config)
     if rule in (pb.RULE_EXPLICIT_BUDGET, pb.RULE_EXPLICIT_TIER):
         _check_entitled(rule, budget_tokens, limits, config.tiers)
-    choice = _clamped(rule, budget_tokens, wish, limits, config.tiers)
+    worth_tier = TIER_RESEARCH
+    if rule == pb.RULE_AUTOMATIC and curve is not None:
+        worth_tier = _worth_tier(curve, wish.worth_tokens, config.tiers)
+    choice = _clamped(rule, budget_tokens, worth_tier, wish, limits, config.tiers)
     return _explore(choice, wish, limits, config, draw)
 
 
@@ -109,7 +119,9 @@ def escalate(choice: Choice, wish: Wish, limits: Limits, tiers: TierTable) -> Ch
     affordable_tokens count from the first thinking token.
     """
     above = tier_above(choice.tier)
-    if not choice.is_automatic or above is None or above > _ceiling(wish, limits):
+    if not choice.is_automatic or above is None:
+        return None
+    if above > min(_ceiling(wish, limits), choice.worth_tier):
         return None
     affordable = limits.affordable_tokens.get(tiers.pool(above), tiers.budget(above))
     raised = min(tiers.budget(above), affordable)
@@ -143,6 +155,18 @@ def _smallest_sufficient(curve: SurvivalCurve, coverage: float, tiers: TierTable
     return next(sufficient, tiers.largest_budget)
 
 
+def _worth_tier(curve: SurvivalCurve, worth_tokens: float, tiers: TierTable) -> Tier.ValueType:
+    """The tier from which no higher one is worth its tokens, whether one step up or several."""
+    if worth_tokens == math.inf:
+        return TIERS[-1]
+    for tier in TIERS[:-1]:
+        higher = TIERS[TIERS.index(tier) + 1 :]
+        spent = tiers.budget(tier)
+        if not any(curve.is_worth(worth_tokens, spent, tiers.budget(up)) for up in higher):
+            return tier
+    return TIERS[-1]
+
+
 def _check_entitled(
     rule: pb.Rule.ValueType, budget_tokens: int, limits: Limits, tiers: TierTable
 ) -> None:
@@ -161,7 +185,12 @@ def _check_entitled(
 
 
 def _clamped(
-    rule: pb.Rule.ValueType, budget_tokens: int, wish: Wish, limits: Limits, tiers: TierTable
+    rule: pb.Rule.ValueType,
+    budget_tokens: int,
+    worth_tier: Tier.ValueType,
+    wish: Wish,
+    limits: Limits,
+    tiers: TierTable,
 ) -> Choice:
     clamps: list[pb.Clamp.ValueType] = []
 
@@ -171,6 +200,8 @@ def _clamped(
             budget_tokens = to_tokens
             clamps.append(clamp)
 
+    if rule == pb.RULE_AUTOMATIC:
+        lower(tiers.budget(worth_tier), pb.CLAMP_WORTH)
     lower(tiers.budget(limits.entitled_tier), pb.CLAMP_ENTITLEMENT)
     if wish.max_tier is not None:
         lower(tiers.budget(wish.max_tier), pb.CLAMP_MAX_TIER)
@@ -188,6 +219,7 @@ def _clamped(
         clamps=tuple(dict.fromkeys(clamps)),
         propensity=1.0,
         tier_propensities=_mixture({tier: 1.0}),
+        worth_tier=worth_tier,
     )
 
 
@@ -208,13 +240,15 @@ def _explore(
 ) -> Choice:
     """Promotes a share of the automatic decisions, after all clamps, so that no two paths lead to
     one outcome: the decision itself has propensity 1 - exploration, the one above it exploration.
-    Where nothing is above it that the limits allow, it is the only outcome.
+    Where nothing is above it that the limits allow, it is the only outcome. What is not worth its
+    tokens is explored too: nobody else would learn whether that is true.
     """
     if choice.rule != pb.RULE_AUTOMATIC or config.exploration == 0.0:
         return choice
-    promoted = escalate(choice, wish, limits, config.tiers)
+    promoted = escalate(replace(choice, worth_tier=TIERS[-1]), wish, limits, config.tiers)
     if promoted is None:
         return choice
+    promoted = replace(promoted, worth_tier=max(promoted.tier, choice.worth_tier))
     stays = 1.0 - config.exploration
     mixture = _mixture({choice.tier: stays, promoted.tier: config.exploration})
     choice = replace(choice, propensity=stays, tier_propensities=mixture)

@@ -70,14 +70,16 @@ class QueryParser:
         config: RouterConfig,
         served_models: Callable[[], Sequence[str]],
         coverage: Callable[[str], float],
+        worth_tokens: Callable[[str], float],
         rng: random.Random,
     ) -> None:
-        """`served_models` tells what may be asked for now; the first is the default. `coverage` is
-        that of a model's requests which do not say.
+        """`served_models` tells what may be asked for now; the first is the default. `coverage` and
+        `worth_tokens` are those of a model's requests which do not say.
         """
         self._config = config
         self._served_models = served_models
         self._coverage = coverage
+        self._worth_tokens = worth_tokens
         self._rng = rng
 
     def parse(self, request: pb.ReasonRequest, origin: Origin) -> Query:
@@ -137,7 +139,18 @@ class QueryParser:
             tier=_tier("tier", request.tier) if request.HasField("tier") else None,
             max_tier=_tier("max_tier", request.max_tier) if request.HasField("max_tier") else None,
             coverage=coverage,
+            worth_tokens=self._worth(request, model),
         )
+
+    def _worth(self, request: pb.ReasonRequest, model: str) -> float:
+        if not request.HasField("worth_tokens"):
+            return self._worth_tokens(model)
+        if request.worth_tokens < 0:
+            raise InvalidRequest(
+                f"worth_tokens is {request.worth_tokens}; "
+                "use a number of thinking tokens, or 0 for no limit"
+            )
+        return request.worth_tokens or math.inf
 
     def _answer_tokens(self, request: pb.ReasonRequest) -> int:
         most = self._config.max_answer_tokens

@@ -42,6 +42,19 @@ class SurvivalCurve:
                 return math.ceil(low + share * (high - low))
         return _TOKENS[-1]
 
+    def is_worth(self, worth_tokens: float, spent: int, budget_tokens: int) -> bool:
+        """Whether going on from `spent` up to the budget costs at most `worth_tokens` for each
+        request that ends by itself on the way. True where nobody was predicted to live so long.
+
+        The ratio is the efficiency function of Gittins' index: Aalto, Ayesta and Righter (2009),
+        "On the Gittins index in the M/G/1 queue".
+        """
+        alive = self.at(spent)
+        if alive == 0.0:
+            return True
+        ending = 1.0 - self.at(budget_tokens) / alive
+        return self.expected_tokens(spent, budget_tokens) <= ending * worth_tokens
+
     def expected_tokens(self, spent: int, budget_tokens: int) -> float:
         """Mean thinking tokens still to come of a request that spent so many, up to its budget."""
         if spent >= budget_tokens:

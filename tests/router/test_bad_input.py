@@ -54,6 +54,7 @@ CASES = {
     "huge budget": ({"thinking_budget": 10_001}, "thinking_budget is 10001; use 0 to 10000"),
     "coverage 0": ({"coverage": 0.0}, "coverage is 0.0; use a number above 0 and below 1"),
     "coverage 1": ({"coverage": 1.0}, "coverage is 1.0"),
+    "worth -1": ({"worth_tokens": -1}, "worth_tokens is -1; use a number of thinking tokens, or 0"),
     "coverage nan": ({"coverage": math.nan}, "coverage is nan"),
     "answer negative": ({"max_answer_tokens": -1}, "max_answer_tokens is -1; use 1 to 1024"),
     "answer huge": ({"max_answer_tokens": 1_025}, "max_answer_tokens is 1025"),

@@ -85,6 +85,16 @@ async def test_the_entitlement_ends_the_escalation(start):
     assert reply.answer
 
 
+async def test_an_answer_that_is_worth_little_is_not_escalated(start, classifier_path):
+    async with start(classifier=str(classifier_path)) as stack:
+        scripted(stack, 9_000)
+        little, no_limit = [await stack.reason(worth_tokens=worth) for worth in (1, 0)]
+
+    assert little.answer
+    assert (little.decision.tier, little.usage.escalations) == (little.decision.worth_tier, 0)
+    assert little.usage.thinking_tokens < no_limit.usage.thinking_tokens == 9_000
+
+
 async def test_without_a_worker_for_the_next_tier_it_is_answered_at_this_one(start):
     async with start() as stack:
         scripted(stack, 700)

@@ -1,5 +1,6 @@
 """The policy, in the order of its precedence: explicit budget, explicit tier, automatic, clamps."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +62,7 @@ wishes = st.builds(
     tier=st.none() | tiers,
     max_tier=st.none() | tiers,
     coverage=st.floats(0.01, 0.99),
+    worth_tokens=st.sampled_from((1.0, 500.0, 5_000.0, math.inf)),
 )
 limits = st.builds(
     Limits,
@@ -235,6 +237,71 @@ def test_an_explicit_budget_is_a_cap(asked, curve, bounds, draw):
     choice = allowed(choose, asked, curve, bounds, EXPLORING, draw)
 
     assert choice is None or choice.budget_tokens <= asked.thinking_budget
+
+
+# Worth
+
+
+def ending(**shares: float) -> SurvivalCurve:
+    """Survival at the tier budgets; between them a straight line."""
+    budgets = [0, *TABLE.budgets]
+    return SurvivalCurve(
+        (1.0, *np.interp(NEED_BIN_EDGES, budgets, [1.0, *shares.values()]).tolist())
+    )
+
+
+HOPELESS = ending(simple=1.0, moderate=0.9, complex=0.88, research=0.85)
+
+
+def test_thinking_that_costs_more_than_the_answer_is_worth_is_not_begun():
+    # One in ten ends within 500 tokens: about 4,300 tokens for each that does. Few end later.
+    choice = decide(wish(worth_tokens=5_000), HOPELESS)
+
+    assert (choice.tier, choice.clamps) == (TIER_MODERATE, (pb.CLAMP_WORTH,))
+    assert choice.worth_tier == TIER_MODERATE
+
+
+@pytest.mark.parametrize("worth_tokens", [500_000, math.inf])
+def test_an_answer_that_is_worth_it_is_thought_about_to_the_end(worth_tokens):
+    choice = decide(wish(worth_tokens=worth_tokens), HOPELESS)
+
+    assert (choice.tier, choice.worth_tier, choice.clamps) == (TIER_RESEARCH, TIER_RESEARCH, ())
+
+
+def test_a_dear_tier_is_passed_on_the_way_to_a_cheap_one():
+    late = ending(simple=0.9, moderate=0.9, complex=0.0, research=0.0)
+
+    assert decide(wish(worth_tokens=2_500), late).tier == TIER_COMPLEX
+
+
+def test_escalation_ends_where_more_is_not_worth_it():
+    asked = wish(worth_tokens=5_000, coverage=0.05)
+    first = decide(asked, HOPELESS)
+
+    assert first.tier == TIER_MODERATE
+    assert escalate(first, asked, FREE, TABLE) is None
+
+
+def test_what_is_not_worth_it_is_still_explored():
+    explored = decide(wish(worth_tokens=5_000), HOPELESS, config=EXPLORING, draw=EXPLORE)
+
+    assert (explored.tier, explored.rule) == (TIER_COMPLEX, pb.RULE_EXPLORATION)
+
+
+@pytest.mark.parametrize("asked", [wish(tier=TIER_RESEARCH), wish(thinking_budget=9_000)])
+def test_what_was_asked_for_by_name_is_not_weighed(asked):
+    choice = decide(replace(asked, worth_tokens=1), HOPELESS)
+
+    assert not choice.clamps
+
+
+@given(curves, st.floats(0.01, 0.99), st.floats(1.0, 1e6), st.floats(1.0, 10.0))
+def test_a_dearer_answer_is_never_given_less(curve, coverage, worth_tokens, factor):
+    cheap = decide(Wish(coverage=coverage, worth_tokens=worth_tokens), curve)
+    dear = decide(Wish(coverage=coverage, worth_tokens=worth_tokens * factor), curve)
+
+    assert cheap.tier <= dear.tier
+    assert cheap.worth_tier <= dear.worth_tier
 
 
 # Exploration

@@ -53,6 +53,14 @@ _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
         help="Probability with which an automatic budget should suffice.  [router's default: 0.9]",
     ),
     click.option(
+        "--worth",
+        "worth_tokens",
+        type=click.IntRange(0, _INT32_MAX),
+        metavar="N",
+        help="Think on only while one more finished request costs at most N thinking tokens, "
+        "as predicted; 0: whatever it costs.  [router's default: 20000]",
+    ),
+    click.option(
         "--max-answer-tokens",
         type=click.IntRange(1, _INT32_MAX),
         metavar="N",
@@ -93,6 +101,7 @@ def _take_request(options: dict[str, Any]) -> reasoner_pb2.ReasonRequest:
         tier=_tier(options.pop("tier")),
         max_tier=_tier(options.pop("max_tier")),
         coverage=options.pop("coverage"),
+        worth_tokens=options.pop("worth_tokens"),
         max_answer_tokens=max_answer_tokens or 0,
         sampling=Sampling(temperature=options.pop("temperature"), seed=options.pop("seed")),
     )

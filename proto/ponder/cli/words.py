@@ -26,6 +26,7 @@ _CLAMPS: Mapping[int, str] = MappingProxyType(
         Clamp.CLAMP_MAX_TIER: "--max-tier",
         Clamp.CLAMP_DEADLINE: "the deadline",
         Clamp.CLAMP_LOAD: "the load",
+        Clamp.CLAMP_WORTH: "what an answer is worth",
     }
 )
 

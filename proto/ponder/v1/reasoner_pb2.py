@@ -25,39 +25,39 @@ _sym_db = _symbol_database.Default()
 from ponder.v1 import budget_pb2 as ponder_dot_v1_dot_budget__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ponder/v1/reasoner.proto\x12\tponder.v1\x1a\x16ponder/v1/budget.proto\"\x80\x03\n\rReasonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12(\n\x08messages\x18\x03 \x03(\x0b\x32\x16.ponder.v1.ChatMessage\x12\r\n\x05model\x18\x04 \x01(\t\x12\x1c\n\x0fthinking_budget\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\"\n\x04tier\x18\x06 \x01(\x0e\x32\x0f.ponder.v1.TierH\x01\x88\x01\x01\x12&\n\x08max_tier\x18\x07 \x01(\x0e\x32\x0f.ponder.v1.TierH\x02\x88\x01\x01\x12\x15\n\x08\x63overage\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x11max_answer_tokens\x18\t \x01(\x05\x12%\n\x08sampling\x18\n \x01(\x0b\x32\x13.ponder.v1.Sampling\x12\x18\n\x10include_thinking\x18\x0b \x01(\x08\x42\x12\n\x10_thinking_budgetB\x07\n\x05_tierB\x0b\n\t_max_tierB\x0b\n\t_coverage\"K\n\rNeedQuantiles\x12\x12\n\np50_tokens\x18\x01 \x01(\r\x12\x12\n\np90_tokens\x18\x02 \x01(\r\x12\x12\n\np99_tokens\x18\x03 \x01(\r\"V\n\x0cTierSurvival\x12\x1d\n\x04tier\x18\x01 \x01(\x0e\x32\x0f.ponder.v1.Tier\x12\x15\n\rbudget_tokens\x18\x02 \x01(\r\x12\x10\n\x08survival\x18\x03 \x01(\x01\"\xdd\x02\n\x08\x44\x65\x63ision\x12\x1d\n\x04tier\x18\x01 \x01(\x0e\x32\x0f.ponder.v1.Tier\x12\x15\n\rbudget_tokens\x18\x02 \x01(\r\x12\x1d\n\x04pool\x18\x03 \x01(\x0e\x32\x0f.ponder.v1.Pool\x12&\n\x04need\x18\x04 \x01(\x0b\x32\x18.ponder.v1.NeedQuantiles\x12)\n\x08survival\x18\x05 \x03(\x0b\x32\x17.ponder.v1.TierSurvival\x12\x1d\n\x04rule\x18\x06 \x01(\x0e\x32\x0f.ponder.v1.Rule\x12 \n\x06\x63lamps\x18\x07 \x03(\x0e\x32\x10.ponder.v1.Clamp\x12\x1a\n\x12\x63lassifier_version\x18\x08 \x01(\t\x12\r\n\x05model\x18\t \x01(\t\x12\x12\n\npropensity\x18\n \x01(\x01\x12\x10\n\x08\x64\x65graded\x18\x0b \x01(\x08\x12\x17\n\x0f\x64\x65graded_reason\x18\x0c \x01(\t\"\xa2\x02\n\x0bReasonReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\x12%\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x13.ponder.v1.Decision\x12.\n\rthinking_stop\x18\x04 \x01(\x0e\x32\x17.ponder.v1.ThinkingStop\x12.\n\rfinish_reason\x18\x05 \x01(\x0e\x32\x17.ponder.v1.FinishReason\x12\x1f\n\x05usage\x18\x06 \x01(\x0b\x32\x10.ponder.v1.Usage\x12#\n\x07timings\x18\x07 \x01(\x0b\x32\x12.ponder.v1.Timings\x12\x15\n\x08thinking\x18\x08 \x01(\tH\x00\x88\x01\x01\x42\x0b\n\t_thinking\"4\n\x08Progress\x12\x17\n\x0fthinking_tokens\x18\x01 \x01(\r\x12\x0f\n\x07segment\x18\x02 \x01(\r\"\xa9\x01\n\x0bReasonEvent\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x13.ponder.v1.DecisionH\x00\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x13.ponder.v1.ProgressH\x00\x12\x16\n\x0c\x61nswer_delta\x18\x03 \x01(\tH\x00\x12\'\n\x05\x66inal\x18\x04 \x01(\x0b\x32\x16.ponder.v1.ReasonReplyH\x00\x42\x07\n\x05\x65vent\"8\n\x0bPlanRequest\x12)\n\x07request\x18\x01 \x01(\x0b\x32\x18.ponder.v1.ReasonRequest\"2\n\tPlanReply\x12%\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x13.ponder.v1.Decision\"T\n\x0f\x46\x65\x65\x64\x62\x61\x63kRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orrect\x18\x02 \x01(\x08\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_score\"\x0f\n\rFeedbackReply*\x93\x01\n\x04Rule\x12\x14\n\x10RULE_UNSPECIFIED\x10\x00\x12\x18\n\x14RULE_EXPLICIT_BUDGET\x10\x01\x12\x16\n\x12RULE_EXPLICIT_TIER\x10\x02\x12\x12\n\x0eRULE_AUTOMATIC\x10\x03\x12\x19\n\x15RULE_DEGRADED_DEFAULT\x10\x04\x12\x14\n\x10RULE_EXPLORATION\x10\x05*m\n\x05\x43lamp\x12\x15\n\x11\x43LAMP_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43LAMP_ENTITLEMENT\x10\x01\x12\x12\n\x0e\x43LAMP_MAX_TIER\x10\x02\x12\x12\n\x0e\x43LAMP_DEADLINE\x10\x03\x12\x0e\n\nCLAMP_LOAD\x10\x04\x32\x82\x02\n\x08Reasoner\x12:\n\x06Reason\x12\x18.ponder.v1.ReasonRequest\x1a\x16.ponder.v1.ReasonReply\x12\x42\n\x0cReasonStream\x12\x18.ponder.v1.ReasonRequest\x1a\x16.ponder.v1.ReasonEvent0\x01\x12\x34\n\x04Plan\x12\x16.ponder.v1.PlanRequest\x1a\x14.ponder.v1.PlanReply\x12@\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x1a.ponder.v1.FeedbackRequest\x1a\x18.ponder.v1.FeedbackReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ponder/v1/reasoner.proto\x12\tponder.v1\x1a\x16ponder/v1/budget.proto\"\xac\x03\n\rReasonRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12(\n\x08messages\x18\x03 \x03(\x0b\x32\x16.ponder.v1.ChatMessage\x12\r\n\x05model\x18\x04 \x01(\t\x12\x1c\n\x0fthinking_budget\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\"\n\x04tier\x18\x06 \x01(\x0e\x32\x0f.ponder.v1.TierH\x01\x88\x01\x01\x12&\n\x08max_tier\x18\x07 \x01(\x0e\x32\x0f.ponder.v1.TierH\x02\x88\x01\x01\x12\x15\n\x08\x63overage\x18\x08 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x11max_answer_tokens\x18\t \x01(\x05\x12%\n\x08sampling\x18\n \x01(\x0b\x32\x13.ponder.v1.Sampling\x12\x18\n\x10include_thinking\x18\x0b \x01(\x08\x12\x19\n\x0cworth_tokens\x18\x0c \x01(\x05H\x04\x88\x01\x01\x42\x12\n\x10_thinking_budgetB\x07\n\x05_tierB\x0b\n\t_max_tierB\x0b\n\t_coverageB\x0f\n\r_worth_tokens\"K\n\rNeedQuantiles\x12\x12\n\np50_tokens\x18\x01 \x01(\r\x12\x12\n\np90_tokens\x18\x02 \x01(\r\x12\x12\n\np99_tokens\x18\x03 \x01(\r\"V\n\x0cTierSurvival\x12\x1d\n\x04tier\x18\x01 \x01(\x0e\x32\x0f.ponder.v1.Tier\x12\x15\n\rbudget_tokens\x18\x02 \x01(\r\x12\x10\n\x08survival\x18\x03 \x01(\x01\"\x82\x03\n\x08\x44\x65\x63ision\x12\x1d\n\x04tier\x18\x01 \x01(\x0e\x32\x0f.ponder.v1.Tier\x12\x15\n\rbudget_tokens\x18\x02 \x01(\r\x12\x1d\n\x04pool\x18\x03 \x01(\x0e\x32\x0f.ponder.v1.Pool\x12&\n\x04need\x18\x04 \x01(\x0b\x32\x18.ponder.v1.NeedQuantiles\x12)\n\x08survival\x18\x05 \x03(\x0b\x32\x17.ponder.v1.TierSurvival\x12\x1d\n\x04rule\x18\x06 \x01(\x0e\x32\x0f.ponder.v1.Rule\x12 \n\x06\x63lamps\x18\x07 \x03(\x0e\x32\x10.ponder.v1.Clamp\x12\x1a\n\x12\x63lassifier_version\x18\x08 \x01(\t\x12\r\n\x05model\x18\t \x01(\t\x12\x12\n\npropensity\x18\n \x01(\x01\x12\x10\n\x08\x64\x65graded\x18\x0b \x01(\x08\x12\x17\n\x0f\x64\x65graded_reason\x18\x0c \x01(\t\x12#\n\nworth_tier\x18\r \x01(\x0e\x32\x0f.ponder.v1.Tier\"\xa2\x02\n\x0bReasonReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\x12%\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x13.ponder.v1.Decision\x12.\n\rthinking_stop\x18\x04 \x01(\x0e\x32\x17.ponder.v1.ThinkingStop\x12.\n\rfinish_reason\x18\x05 \x01(\x0e\x32\x17.ponder.v1.FinishReason\x12\x1f\n\x05usage\x18\x06 \x01(\x0b\x32\x10.ponder.v1.Usage\x12#\n\x07timings\x18\x07 \x01(\x0b\x32\x12.ponder.v1.Timings\x12\x15\n\x08thinking\x18\x08 \x01(\tH\x00\x88\x01\x01\x42\x0b\n\t_thinking\"4\n\x08Progress\x12\x17\n\x0fthinking_tokens\x18\x01 \x01(\r\x12\x0f\n\x07segment\x18\x02 \x01(\r\"\xa9\x01\n\x0bReasonEvent\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x13.ponder.v1.DecisionH\x00\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x13.ponder.v1.ProgressH\x00\x12\x16\n\x0c\x61nswer_delta\x18\x03 \x01(\tH\x00\x12\'\n\x05\x66inal\x18\x04 \x01(\x0b\x32\x16.ponder.v1.ReasonReplyH\x00\x42\x07\n\x05\x65vent\"8\n\x0bPlanRequest\x12)\n\x07request\x18\x01 \x01(\x0b\x32\x18.ponder.v1.ReasonRequest\"2\n\tPlanReply\x12%\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x13.ponder.v1.Decision\"T\n\x0f\x46\x65\x65\x64\x62\x61\x63kRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63orrect\x18\x02 \x01(\x08\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_score\"\x0f\n\rFeedbackReply*\x93\x01\n\x04Rule\x12\x14\n\x10RULE_UNSPECIFIED\x10\x00\x12\x18\n\x14RULE_EXPLICIT_BUDGET\x10\x01\x12\x16\n\x12RULE_EXPLICIT_TIER\x10\x02\x12\x12\n\x0eRULE_AUTOMATIC\x10\x03\x12\x19\n\x15RULE_DEGRADED_DEFAULT\x10\x04\x12\x14\n\x10RULE_EXPLORATION\x10\x05*~\n\x05\x43lamp\x12\x15\n\x11\x43LAMP_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43LAMP_ENTITLEMENT\x10\x01\x12\x12\n\x0e\x43LAMP_MAX_TIER\x10\x02\x12\x12\n\x0e\x43LAMP_DEADLINE\x10\x03\x12\x0e\n\nCLAMP_LOAD\x10\x04\x12\x0f\n\x0b\x43LAMP_WORTH\x10\x05\x32\x82\x02\n\x08Reasoner\x12:\n\x06Reason\x12\x18.ponder.v1.ReasonRequest\x1a\x16.ponder.v1.ReasonReply\x12\x42\n\x0cReasonStream\x12\x18.ponder.v1.ReasonRequest\x1a\x16.ponder.v1.ReasonEvent0\x01\x12\x34\n\x04Plan\x12\x16.ponder.v1.PlanRequest\x1a\x14.ponder.v1.PlanReply\x12@\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12\x1a.ponder.v1.FeedbackRequest\x1a\x18.ponder.v1.FeedbackReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ponder.v1.reasoner_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RULE']._serialized_start=1700
-  _globals['_RULE']._serialized_end=1847
-  _globals['_CLAMP']._serialized_start=1849
-  _globals['_CLAMP']._serialized_end=1958
+  _globals['_RULE']._serialized_start=1781
+  _globals['_RULE']._serialized_end=1928
+  _globals['_CLAMP']._serialized_start=1930
+  _globals['_CLAMP']._serialized_end=2056
   _globals['_REASONREQUEST']._serialized_start=64
-  _globals['_REASONREQUEST']._serialized_end=448
-  _globals['_NEEDQUANTILES']._serialized_start=450
-  _globals['_NEEDQUANTILES']._serialized_end=525
-  _globals['_TIERSURVIVAL']._serialized_start=527
-  _globals['_TIERSURVIVAL']._serialized_end=613
-  _globals['_DECISION']._serialized_start=616
-  _globals['_DECISION']._serialized_end=965
-  _globals['_REASONREPLY']._serialized_start=968
-  _globals['_REASONREPLY']._serialized_end=1258
-  _globals['_PROGRESS']._serialized_start=1260
-  _globals['_PROGRESS']._serialized_end=1312
-  _globals['_REASONEVENT']._serialized_start=1315
-  _globals['_REASONEVENT']._serialized_end=1484
-  _globals['_PLANREQUEST']._serialized_start=1486
-  _globals['_PLANREQUEST']._serialized_end=1542
-  _globals['_PLANREPLY']._serialized_start=1544
-  _globals['_PLANREPLY']._serialized_end=1594
-  _globals['_FEEDBACKREQUEST']._serialized_start=1596
-  _globals['_FEEDBACKREQUEST']._serialized_end=1680
-  _globals['_FEEDBACKREPLY']._serialized_start=1682
-  _globals['_FEEDBACKREPLY']._serialized_end=1697
-  _globals['_REASONER']._serialized_start=1961
-  _globals['_REASONER']._serialized_end=2219
+  _globals['_REASONREQUEST']._serialized_end=492
+  _globals['_NEEDQUANTILES']._serialized_start=494
+  _globals['_NEEDQUANTILES']._serialized_end=569
+  _globals['_TIERSURVIVAL']._serialized_start=571
+  _globals['_TIERSURVIVAL']._serialized_end=657
+  _globals['_DECISION']._serialized_start=660
+  _globals['_DECISION']._serialized_end=1046
+  _globals['_REASONREPLY']._serialized_start=1049
+  _globals['_REASONREPLY']._serialized_end=1339
+  _globals['_PROGRESS']._serialized_start=1341
+  _globals['_PROGRESS']._serialized_end=1393
+  _globals['_REASONEVENT']._serialized_start=1396
+  _globals['_REASONEVENT']._serialized_end=1565
+  _globals['_PLANREQUEST']._serialized_start=1567
+  _globals['_PLANREQUEST']._serialized_end=1623
+  _globals['_PLANREPLY']._serialized_start=1625
+  _globals['_PLANREPLY']._serialized_end=1675
+  _globals['_FEEDBACKREQUEST']._serialized_start=1677
+  _globals['_FEEDBACKREQUEST']._serialized_end=1761
+  _globals['_FEEDBACKREPLY']._serialized_start=1763
+  _globals['_FEEDBACKREPLY']._serialized_end=1778
+  _globals['_REASONER']._serialized_start=2059
+  _globals['_REASONER']._serialized_end=2317
 # @@protoc_insertion_point(module_scope)

@@ -63,6 +63,8 @@ class _ClampEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Clamp.ValueType
     CLAMP_DEADLINE: _Clamp.ValueType  # 3
     """The deadline leaves no time for more."""
     CLAMP_LOAD: _Clamp.ValueType  # 4
+    CLAMP_WORTH: _Clamp.ValueType  # 5
+    """More thinking is predicted to cost more than an answer is worth."""
 
 class Clamp(_Clamp, metaclass=_ClampEnumTypeWrapper):
     """What lowered the budget below what the rule asked for."""
@@ -74,6 +76,8 @@ CLAMP_MAX_TIER: Clamp.ValueType  # 2
 CLAMP_DEADLINE: Clamp.ValueType  # 3
 """The deadline leaves no time for more."""
 CLAMP_LOAD: Clamp.ValueType  # 4
+CLAMP_WORTH: Clamp.ValueType  # 5
+"""More thinking is predicted to cost more than an answer is worth."""
 Global___Clamp: _TypeAlias = Clamp  # noqa: Y015
 
 @_typing.final
@@ -91,6 +95,7 @@ class ReasonRequest(_message.Message):
     MAX_ANSWER_TOKENS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     INCLUDE_THINKING_FIELD_NUMBER: _builtins.int
+    WORTH_TOKENS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key, unique per tenant; the router makes one when it is empty."""
     prompt: _builtins.str
@@ -111,6 +116,10 @@ class ReasonRequest(_message.Message):
     """Most tokens of the answer; 0 means the deployment's default."""
     include_thinking: _builtins.bool
     """Return the thinking text with the reply."""
+    worth_tokens: _builtins.int
+    """What an answer is worth: thinking goes up a tier only while one more request that ends by itself
+    is predicted to cost at most this many thinking tokens. 0: no limit; unset: the deployment's.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_budget_pb2.ChatMessage]: ...
     @_builtins.property
@@ -129,10 +138,11 @@ class ReasonRequest(_message.Message):
         max_answer_tokens: _builtins.int = ...,
         sampling: _budget_pb2.Sampling | None = ...,
         include_thinking: _builtins.bool = ...,
+        worth_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_max_tier", b"_max_tier", "_thinking_budget", b"_thinking_budget", "_tier", b"_tier", "coverage", b"coverage", "max_tier", b"max_tier", "sampling", b"sampling", "thinking_budget", b"thinking_budget", "tier", b"tier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_max_tier", b"_max_tier", "_thinking_budget", b"_thinking_budget", "_tier", b"_tier", "_worth_tokens", b"_worth_tokens", "coverage", b"coverage", "max_tier", b"max_tier", "sampling", b"sampling", "thinking_budget", b"thinking_budget", "tier", b"tier", "worth_tokens", b"worth_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_max_tier", b"_max_tier", "_thinking_budget", b"_thinking_budget", "_tier", b"_tier", "coverage", b"coverage", "include_thinking", b"include_thinking", "max_answer_tokens", b"max_answer_tokens", "max_tier", b"max_tier", "messages", b"messages", "model", b"model", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling", "thinking_budget", b"thinking_budget", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_max_tier", b"_max_tier", "_thinking_budget", b"_thinking_budget", "_tier", b"_tier", "_worth_tokens", b"_worth_tokens", "coverage", b"coverage", "include_thinking", b"include_thinking", "max_answer_tokens", b"max_answer_tokens", "max_tier", b"max_tier", "messages", b"messages", "model", b"model", "prompt", b"prompt", "request_id", b"request_id", "sampling", b"sampling", "thinking_budget", b"thinking_budget", "tier", b"tier", "worth_tokens", b"worth_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
     _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
@@ -142,6 +152,8 @@ class ReasonRequest(_message.Message):
     _WhichOneofArgType__thinking_budget: _TypeAlias = _typing.Literal["_thinking_budget", b"_thinking_budget"]  # noqa: Y015
     _WhichOneofReturnType__tier: _TypeAlias = _typing.Literal["tier"]  # noqa: Y015
     _WhichOneofArgType__tier: _TypeAlias = _typing.Literal["_tier", b"_tier"]  # noqa: Y015
+    _WhichOneofReturnType__worth_tokens: _TypeAlias = _typing.Literal["worth_tokens"]  # noqa: Y015
+    _WhichOneofArgType__worth_tokens: _TypeAlias = _typing.Literal["_worth_tokens", b"_worth_tokens"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage) -> _WhichOneofReturnType__coverage | None: ...
     @_typing.overload
@@ -150,6 +162,8 @@ class ReasonRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__thinking_budget) -> _WhichOneofReturnType__thinking_budget | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tier) -> _WhichOneofReturnType__tier | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__worth_tokens) -> _WhichOneofReturnType__worth_tokens | None: ...
 
 Global___ReasonRequest: _TypeAlias = ReasonRequest  # noqa: Y015
 
@@ -224,6 +238,7 @@ class Decision(_message.Message):
     PROPENSITY_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
     DEGRADED_REASON_FIELD_NUMBER: _builtins.int
+    WORTH_TIER_FIELD_NUMBER: _builtins.int
     tier: _budget_pb2.Tier.ValueType
     budget_tokens: _builtins.int
     """Most thinking tokens, after all clamps."""
@@ -237,6 +252,8 @@ class Decision(_message.Message):
     """Some part was missing (classifier, fresh counts); the decision is made without it."""
     degraded_reason: _builtins.str
     """What was missing; empty unless degraded."""
+    worth_tier: _budget_pb2.Tier.ValueType
+    """The highest tier that is predicted to be worth its tokens; an escalation ends there."""
     @_builtins.property
     def need(self) -> Global___NeedQuantiles:
         """Unset when no prediction could be made."""
@@ -264,10 +281,11 @@ class Decision(_message.Message):
         propensity: _builtins.float = ...,
         degraded: _builtins.bool = ...,
         degraded_reason: _builtins.str = ...,
+        worth_tier: _budget_pb2.Tier.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["need", b"need"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_tokens", b"budget_tokens", "clamps", b"clamps", "classifier_version", b"classifier_version", "degraded", b"degraded", "degraded_reason", b"degraded_reason", "model", b"model", "need", b"need", "pool", b"pool", "propensity", b"propensity", "rule", b"rule", "survival", b"survival", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_tokens", b"budget_tokens", "clamps", b"clamps", "classifier_version", b"classifier_version", "degraded", b"degraded", "degraded_reason", b"degraded_reason", "model", b"model", "need", b"need", "pool", b"pool", "propensity", b"propensity", "rule", b"rule", "survival", b"survival", "tier", b"tier", "worth_tier", b"worth_tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
