@@ -26,7 +26,7 @@ _ENGLISH_SHARE: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedPrompt:
-    """`shape` is how it is sent: plain, polite, turns, tools or document."""
+    """`shape` is how it is sent: plain, polite, turns, follow up, tools or document."""
 
     text: str
     tier: str
@@ -116,6 +116,12 @@ def _turns(language: Language, kind: Kind, rng: Random) -> tuple[str, Kind]:
     return "\n\n".join([*turns, language.of_kind(kind, rng)]), kind
 
 
+def _follow_up(language: Language, kind: Kind, rng: Random) -> tuple[str, Kind]:
+    """A question, its answer, and a few words that mean that question: it takes as much again."""
+    asked, said = language.of_kind(kind, rng), language.of_slot("assistant", rng)
+    return "\n\n".join([asked, said, language.of_slot("follow_up", rng)]), kind
+
+
 def _tools(language: Language, kind: Kind, rng: Random) -> tuple[str, Kind]:
     """A system prompt with tools, and a request that one of them answers."""
     del kind  # choosing a tool and its arguments is one kind of request
@@ -144,8 +150,9 @@ _SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
         "plain": _plain,
         "polite": _polite,
         "turns": _turns,
+        "follow up": _follow_up,
         "tools": _tools,
         "document": _document,
     }
 )
-_SHAPE_WEIGHTS: Final = (12, 3, 3, 1, 1)
+_SHAPE_WEIGHTS: Final = (12, 3, 3, 2, 1, 1)

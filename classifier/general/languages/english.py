@@ -269,6 +269,17 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
         "Summarize the text above in two sentences.",
     ),
     "please": ("Please", "Could you help me?", "Quick question:", "Hello,", "I need this today."),
+    "follow_up": (
+        "Why?",
+        "Are you sure?",
+        "I don't understand the last step.",
+        "Show every step.",
+        "And for {small}?",
+        "That looks wrong, check it again.",
+        "Can you do it another way?",
+        "Go on.",
+        "What if the number were {b}?",
+    ),
     "assistant": (
         "Of course. Here is what I found about {topic}.",
         "You're welcome! Anything else?",

@@ -140,6 +140,16 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
         "Résume le texte ci-dessus en deux phrases.",
     ),
     "please": ("S'il vous plaît :", "Peux-tu m'aider ?", "Petite question :", "Bonjour,"),
+    "follow_up": (
+        "Pourquoi ?",
+        "Tu es sûr ?",
+        "Je ne comprends pas la dernière étape.",
+        "Montre chaque étape.",
+        "Et pour {small} ?",
+        "Cela paraît faux, vérifie encore.",
+        "Continue.",
+        "Y a-t-il une autre façon ?",
+    ),
     "assistant": ("Bien sûr. Voici ce que j'ai trouvé sur {topic}.", "Je vous en prie !"),
     "system": ("Tu es un assistant utile. Réponds brièvement et en français.",),
     "tool_request": (

@@ -142,6 +142,16 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
         "Fasse den Text oben in zwei Sätzen zusammen.",
     ),
     "please": ("Bitte:", "Kannst du mir helfen?", "Kurze Frage:", "Hallo,"),
+    "follow_up": (
+        "Warum?",
+        "Bist du sicher?",
+        "Den letzten Schritt verstehe ich nicht.",
+        "Zeig jeden Schritt.",
+        "Und für {small}?",
+        "Das sieht falsch aus, prüf es noch einmal.",
+        "Weiter.",
+        "Geht es auch anders?",
+    ),
     "assistant": ("Gerne. Das habe ich über {topic} gefunden.", "Gern geschehen! Noch etwas?"),
     "system": ("Du bist ein hilfreicher Assistent. Antworte kurz und auf Deutsch.",),
     "tool_request": (

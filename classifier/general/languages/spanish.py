@@ -140,6 +140,16 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
         "Resume el texto anterior en dos frases.",
     ),
     "please": ("Por favor:", "¿Me puedes ayudar?", "Una pregunta rápida:", "Hola,"),
+    "follow_up": (
+        "¿Por qué?",
+        "¿Seguro?",
+        "No entiendo el último paso.",
+        "Muestra cada paso.",
+        "¿Y para {small}?",
+        "Parece incorrecto, compruébalo otra vez.",
+        "Sigue.",
+        "¿Se puede hacer de otra manera?",
+    ),
     "assistant": ("Claro. Esto es lo que encontré sobre {topic}.", "¡De nada! ¿Algo más?"),
     "system": ("Eres un asistente útil. Responde brevemente y en español.",),
     "tool_request": (

@@ -34,7 +34,7 @@ def test_every_kind_language_and_shape_occurs(prompts):
     assert set(languages) == {"English", "German", "French", "Spanish", "Chinese"}
     assert min(languages.values()) > 0.05 * COUNT
     shapes = Counter(prompt.shape for prompt in prompts)
-    assert set(shapes) == {"plain", "polite", "turns", "tools", "document"}
+    assert set(shapes) == {"plain", "polite", "turns", "follow up", "tools", "document"}
 
 
 def test_a_longer_puzzle_is_the_same_kind_of_text():
