@@ -14,7 +14,7 @@ from opentelemetry.metrics import MeterProvider
 
 from ponder import rpc, tasks
 from ponder.environment import ConfigError
-from ponder.ledger import Ledger, LedgerUnavailable
+from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
 from ponder.rpc import RpcServer, ServerConfig
 from ponder.settler import Settler
 from ponder.spool import Spool, SpoolInUse
@@ -183,7 +183,7 @@ def _server_config(config: RouterConfig) -> ServerConfig:
 
 async def _open_ledger(config: RouterConfig, stack: AsyncExitStack) -> Ledger:
     try:
-        ledger = Ledger.from_url(config.redis_url)
+        ledger = Ledger.from_url(config.redis_url, _ledger_config(config))
     except ValueError as error:
         raise ConfigError(f"ROUTER_REDIS_URL: {error}") from error
     stack.push_async_callback(ledger.close)
@@ -196,6 +196,10 @@ async def _open_ledger(config: RouterConfig, stack: AsyncExitStack) -> Ledger:
             if time.monotonic() >= give_up_at_s:
                 raise ConfigError(f"ROUTER_REDIS_URL: no Redis answers there: {error}") from error
         await asyncio.sleep(_REDIS_RETRY_S)
+
+
+def _ledger_config(config: RouterConfig) -> LedgerConfig:
+    return LedgerConfig(trace_life_s=config.trace_life_s, max_traces=config.max_traces)
 
 
 def _open_spool(config: RouterConfig) -> Spool:

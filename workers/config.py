@@ -50,6 +50,19 @@ class WorkerConfig:
         meaning="The ledger: redis://, rediss:// or unix://.",
         secret=True,
     )
+    trace_life_s: int = variable(
+        30 * 86_400,
+        environment.integer(60, 10 * 365 * 86_400),
+        unit="s",
+        meaning="How long traces and feedback are kept, prompts included; the same for router and "
+        "workers.",
+    )
+    max_traces: int = variable(
+        100_000,
+        environment.integer(1, 100_000_000),
+        unit="traces",
+        meaning="Most traces of a model that are kept; the same for router and workers.",
+    )
     spool_dir: Path = required(
         environment.path,
         meaning="Folder of its own for settlements that Redis did not take.",

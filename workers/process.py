@@ -80,9 +80,17 @@ async def open_worker(config: WorkerConfig) -> AsyncIterator[Worker]:
 
 def _open_ledger(config: WorkerConfig) -> Ledger:
     try:
-        return Ledger.from_url(config.redis_url, LedgerConfig(timeout_s=config.ledger_timeout_s))
+        return Ledger.from_url(config.redis_url, _ledger_config(config))
     except ValueError as error:
         raise ConfigError(f"WORKER_REDIS_URL: {error}") from error
+
+
+def _ledger_config(config: WorkerConfig) -> LedgerConfig:
+    return LedgerConfig(
+        timeout_s=config.ledger_timeout_s,
+        trace_life_s=config.trace_life_s,
+        max_traces=config.max_traces,
+    )
 
 
 def _server_config(config: WorkerConfig) -> rpc.ServerConfig:

@@ -1,7 +1,9 @@
 """What a worker leaves in the ledger: once, what was spent, whatever happened to the call."""
 
 import grpc
+from redis.asyncio import Redis
 
+from ponder import keys
 from ponder.counts import Totals
 from ponder.v1 import budget_pb2
 from tests.workers.conftest import MODEL, TENANT
@@ -171,3 +173,12 @@ async def test_calls_given_up_by_the_worker_are_left_for_another_to_settle(
     assert code == grpc.StatusCode.UNAVAILABLE
     assert await worker.traces() == []
     assert worker.parts.engine.load().running == 0
+
+
+async def test_traces_are_kept_as_long_as_it_says(start_worker, make_request, redis_url):
+    worker = await start_worker(trace_life_s=3_600)
+    await worker.think(make_request())
+
+    client = Redis.from_url(redis_url)
+    assert 0 < await client.ttl(keys.traces(MODEL)) <= 3_600
+    await client.aclose()
