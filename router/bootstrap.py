@@ -26,7 +26,7 @@ from router.limits import CurrentLimits
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
 from router.pools import Pools
-from router.predictions import Predictions
+from router.predictions import Predictions, Segment
 from router.queries import QueryParser
 from router.replies import RecentReplies
 from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
@@ -72,24 +72,27 @@ async def open_router(config: RouterConfig, meters: MeterProvider) -> AsyncItera
     telemetry = Telemetry(meters)
     server = RpcServer(_server_config(config))
     async with AsyncExitStack() as stack:
-        connections = await _connect(config, tenants, telemetry, stack)
+        connections = await _connect(config, tenants, classifying, telemetry, stack)
         parts = _service_parts(config, connections, telemetry, classifying, tenants)
         add_to_server(ReasonerService(parts, config), server.grpc_server)
         yield Router(server=server, pools=connections.pools)
 
 
 async def _connect(
-    config: RouterConfig, tenants: Tenants, telemetry: Telemetry, stack: AsyncExitStack
+    config: RouterConfig,
+    tenants: Tenants,
+    classifying: Classifying,
+    telemetry: Telemetry,
+    stack: AsyncExitStack,
 ) -> _Connections:
     ledger = await _open_ledger(config, stack)
     settler = Settler(ledger, stack.enter_context(_open_spool(config)))
     addresses = {POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers}
     pools = Pools(addresses, config.tiers.easy_cap, random.Random())
     stack.push_async_callback(pools.close)
-    predictions = Predictions(ledger, config.prior_weight, telemetry)
-    reading = predictions.run(
-        _served_models(config, pools), tenants.names, config.refresh_interval_s
-    )
+    predictions = Predictions(ledger, config.prior_weight, telemetry, lambda _: config.tiers)
+    segments = _segments(_served_models(config, pools), classifying, tenants)
+    reading = predictions.run(segments, config.refresh_interval_s)
     await stack.enter_async_context(_running(pools.run(), settler.run(), reading))
     settlements = Settlements(settler, f"router {config.listen}")
     stack.push_async_callback(settlements.wait_until_idle)
@@ -155,6 +158,22 @@ def _tenants(config: RouterConfig) -> Tenants:
 
 def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[str]]:
     return lambda: config.models or pools.models
+
+
+def _segments(
+    served_models: Callable[[], Sequence[str]], classifying: Classifying, tenants: Tenants
+) -> Callable[[], list[Segment]]:
+    """Asked anew each time: the served models and their classifiers change while it runs."""
+
+    def segments() -> list[Segment]:
+        return [
+            Segment(model=model, version=version, tenant=tenant)
+            for model in served_models()
+            for version in classifying.versions(model)
+            for tenant in tenants.names
+        ]
+
+    return segments
 
 
 def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str], float]:

@@ -60,6 +60,11 @@ class Classifying:
         classifier = self._classifiers.of(model)
         return classifier is not None and classifier is self._classifiers.general
 
+    def versions(self, model: str) -> tuple[str, ...]:
+        """Of every classifier that may predict for this model now."""
+        classifier = self._classifiers.of(model)
+        return (classifier.version,) if classifier else ()
+
     def classify(self, text: str, model: str) -> Classification | None:
         """None when there is no classifier or it failed.
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from ponder.v1.budget_pb2 import ThinkingStop
 from router import policy
 from router.classification import Classifying
-from router.decisions import Decided, Decision, Event, Finished, Prediction, Reply
+from router.decisions import Classification, Decided, Decision, Event, Finished, Prediction, Reply
 from router.dispatcher import Dispatcher
 from router.journey import Journey
 from router.limits import CurrentLimits
 from router.policy import PolicyConfig
-from router.predictions import Predictions
+from router.predictions import Predictions, Segment
 from router.queries import Query
 from router.replies import RecentReplies
 from router.telemetry import Degraded, Telemetry
@@ -86,13 +86,15 @@ class Pipeline:
 
     def _predict(self, query: Query) -> Prediction | None:
         prior = self._parts.classifying.classify(query.text, query.model)
-        return self._parts.predictions.predict(_segment(query), prior) if prior else None
+        return self._parts.predictions.predict(_segment(query, prior), prior) if prior else None
 
     def _missing(self, query: Query, prediction: Prediction | None) -> Iterator[str]:
         if prediction is None:
             self._parts.telemetry.count_degraded(Degraded.CLASSIFIER)
             yield "classifier: missing or failing"
-        if staleness := self._parts.predictions.staleness(_segment(query)):
+            return
+        segment = _segment(query, prediction.prior)
+        if staleness := self._parts.predictions.staleness(segment):
             self._parts.telemetry.count_degraded(Degraded.COUNTS)
             yield staleness
 
@@ -122,5 +124,5 @@ class Pipeline:
         return reply
 
 
-def _segment(query: Query) -> tuple[str, str]:
-    return query.model, query.tenant.name
+def _segment(query: Query, prior: Classification) -> Segment:
+    return Segment(model=query.model, version=prior.version, tenant=query.tenant.name)

@@ -65,6 +65,9 @@ class Choice:
     `tier_propensities` are the probabilities of deciding on each of TIERS; an escalation, which
     follows from the decision, leaves them and `propensity` as they were. No escalation goes above
     `worth_tier`.
+
+    `predicted_miss` is the predicted P(need > first budget) when the prediction alone decided on
+    that budget: automatic, neither clamped nor explored. It stays as it was in an escalation.
     """
 
     tier: Tier.ValueType
@@ -75,6 +78,7 @@ class Choice:
     propensity: float
     tier_propensities: tuple[float, ...]
     worth_tier: Tier.ValueType = TIER_RESEARCH
+    predicted_miss: float | None = None
 
     @property
     def is_automatic(self) -> bool:
@@ -109,6 +113,8 @@ def choose(
     if rule == pb.RULE_AUTOMATIC and curve is not None:
         worth_tier = _worth_tier(curve, wish.worth_tokens, config.tiers)
     choice = _clamped(rule, budget_tokens, worth_tier, wish, limits, config.tiers)
+    if curve and rule == pb.RULE_AUTOMATIC and not choice.clamps:
+        choice = replace(choice, predicted_miss=curve.at(choice.budget_tokens))
     return _explore(choice, wish, limits, config, draw)
 
 
@@ -259,6 +265,7 @@ def _explore(
         rule=pb.RULE_EXPLORATION,
         propensity=config.exploration,
         tier_propensities=mixture,
+        predicted_miss=None,
     )
 
 
