@@ -35,15 +35,19 @@ class DifficultyClassifier:
     def load(cls, path: Path) -> Self:
         """Raises ClassifierError, naming the file, when it cannot be read or trusted."""
         try:
-            serialized = path.read_bytes()
-            session = _open_session(serialized)
-            properties = session.get_modelmeta().custom_metadata_map
-            version = checked_version(serialized, properties)
-            return cls(session, version, Metadata.from_properties(properties))
+            return cls.from_bytes(path.read_bytes())
         except OSError as error:
             raise ClassifierError(f"{path}: {error.strerror or error}") from error
         except ClassifierError as error:
             raise ClassifierError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, serialized: bytes) -> Self:
+        """The same from the contents of a file; blocks for some ten milliseconds."""
+        session = _open_session(serialized)
+        properties = session.get_modelmeta().custom_metadata_map
+        version = checked_version(serialized, properties)
+        return cls(session, version, Metadata.from_properties(properties))
 
     @property
     def version(self) -> str:

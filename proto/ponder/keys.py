@@ -11,8 +11,11 @@ from urllib.parse import quote, unquote
 FEEDBACK: Final = "ponder:feedback"
 ALL_TRACES: Final = "ponder:{*}:traces"
 """Glob of the traces of all models."""
+ALL_CLASSIFIERS: Final = "ponder:{*}:classifiers"
+"""Glob of the classifiers of all models."""
 
 _TRACES = re.compile(r"ponder:\{([^{}]+)\}:traces")
+_CLASSIFIERS = re.compile(r"ponder:\{([^{}]+)\}:classifiers")
 
 
 def settled(model: str, tenant: str, request_id: str) -> str:
@@ -54,6 +57,42 @@ def model_of_traces(key: str) -> str | None:
     """The inverse of traces(); None for any other key."""
     found = _TRACES.fullmatch(key)
     return unquote(found[1]) if found else None
+
+
+def classifiers(model: str) -> str:
+    """Hash: the ONNX file of each version."""
+    return f"{_of_model(model)}:classifiers"
+
+
+def model_of_classifiers(key: str) -> str | None:
+    """The inverse of classifiers(); None for any other key."""
+    found = _CLASSIFIERS.fullmatch(key)
+    return unquote(found[1]) if found else None
+
+
+def classifier_records(model: str) -> str:
+    """Hash: of each version JSON that says when it was added, by whom, and what it learned from."""
+    return f"{_of_model(model)}:classifiers:records"
+
+
+def classifier_gates(model: str) -> str:
+    """Hash: of each version the report of the gate, JSON."""
+    return f"{_of_model(model)}:classifiers:gates"
+
+
+def rollout(model: str) -> str:
+    """Hash: which versions serve, see ponder/rollout.py."""
+    return f"{_of_model(model)}:rollout"
+
+
+def rollout_history(model: str) -> str:
+    """List: the changes of the rollout, newest first."""
+    return f"{_of_model(model)}:rollout:history"
+
+
+def shadow(model: str, version: str, window: int) -> str:
+    """Hash of one time window: how a shadow compared, see ponder/shadow.py."""
+    return f"{_of_model(model)}:shadow:{_encode(version)}:{window}"
 
 
 def _route(tenant: str | None) -> str:

@@ -99,6 +99,11 @@ class Ledger:
     def config(self) -> LedgerConfig:
         return self._config
 
+    @property
+    def client(self) -> Redis:
+        """The connection, for what else is kept in the same Redis."""
+        return self._client
+
     async def ping(self) -> None:
         """Returns when Redis answers."""
         await self._call(self._client.ping())
@@ -239,11 +244,16 @@ class Ledger:
         return cast("list[dict[bytes, bytes]]", await self._call(pipeline.execute()))
 
     async def _call(self, reply: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._config.timeout_s):
-                return await reply
-        except (RedisError, OSError, TimeoutError) as error:
-            raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error
+        return await within(self._config.timeout_s, reply)
+
+
+async def within(timeout_s: float, reply: Awaitable[T]) -> T:
+    """What Redis replies. Raises LedgerUnavailable, whatever went wrong."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await reply
+    except (RedisError, OSError, TimeoutError) as error:
+        raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 def _readable(record: dict[bytes, bytes]) -> Settlement | None:
