@@ -91,8 +91,7 @@ def log_loss(hazards: Floats, data: Dataset) -> float:
 
 def is_decided(data: Dataset, tokens: NDArray[np.int64] | int) -> NDArray[np.bool_]:
     """Rows whose budget covers `tokens` and that were not cut before (cancel, deadline)."""
-    observed = data.need_known | (data.thinking_tokens >= tokens)
-    decided: NDArray[np.bool_] = (data.budget_tokens >= tokens) & observed
+    decided: NDArray[np.bool_] = data.horizon_tokens >= tokens
     return decided
 
 
