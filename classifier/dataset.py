@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from classifier.errors import DatasetError
 from classifier.features import NUM_FEATURES, vectorize
-from ponder.bins import NUM_NEED_BINS, need_vectors, stopped_by_itself
+from ponder.bins import NUM_NEED_BINS, horizon_tokens, need_vectors, stopped_by_itself
 from ponder.v1.budget_pb2 import ThinkingStop
 
 SPLITS: Final = ("train", "validation", "test")
@@ -44,6 +44,7 @@ class Dataset:
     at_risk: NDArray[np.bool_]  # (num_rows, NUM_NEED_BINS)
     thinking_tokens: NDArray[np.int64]
     budget_tokens: NDArray[np.int64]
+    horizon_tokens: NDArray[np.int64]  # whether the need is above is known up to here
     need_known: NDArray[np.bool_]  # stopped by itself: thinking_tokens is the need
     families: NDArray[np.str_]
     splits: NDArray[np.str_]
@@ -72,6 +73,7 @@ class Dataset:
             at_risk=counts[:, 1],
             thinking_tokens=np.array([row.thinking_tokens for row in rows]),
             budget_tokens=np.array([row.budget_tokens for row in rows]),
+            horizon_tokens=np.array([_horizon_of(row) for row in rows]),
             need_known=np.array([stopped_by_itself(row.stop) for row in rows]),
             families=np.array([row.family for row in rows]),
             splits=np.array([split_of(row.ids) for row in rows]),
@@ -99,6 +101,12 @@ class Dataset:
         shuffled = self.rows(order)
         fields = {name: getattr(shuffled, name) for name in self.__slots__}
         return type(self)(**(fields | {"features": self.features}))
+
+
+def _horizon_of(row: Outcome) -> int:
+    if stopped_by_itself(row.stop):
+        return row.budget_tokens
+    return horizon_tokens(row.thinking_tokens, row.budget_tokens, row.stop)
 
 
 def _chunks(outcomes: Iterable[Outcome]) -> Iterator[Sequence[Outcome]]:

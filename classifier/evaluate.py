@@ -25,7 +25,7 @@ from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
 
 NUM_CALIBRATION_BINS: Final = 15
 MIN_SLICE_ROWS: Final = 100
-_MAX_RANKED_ROWS: Final = 3000
+MAX_RANKED_ROWS: Final = 3000
 _EDGES: Final = np.array(NEED_BIN_EDGES)
 
 
@@ -84,15 +84,20 @@ def evaluate(hazards: Floats, data: Dataset) -> Evaluation:
 
 def log_loss(hazards: Floats, data: Dataset) -> float:
     """Mean negative log-likelihood per row, in nats; exact under right-censoring."""
+    return float(row_log_losses(hazards, data).mean())
+
+
+def row_log_losses(hazards: Floats, data: Dataset) -> Floats:
+    """Negative log-likelihood of each row (num_rows,), in nats."""
     clipped = np.clip(hazards, 1e-9, 1 - 1e-9)
     losses = -np.where(data.events, np.log(clipped), np.log1p(-clipped))
-    return float((losses * data.at_risk).sum() / len(data))
+    per_row: Floats = (losses * data.at_risk).sum(axis=1)
+    return per_row
 
 
 def is_decided(data: Dataset, tokens: NDArray[np.int64] | int) -> NDArray[np.bool_]:
     """Rows whose budget covers `tokens` and that were not cut before (cancel, deadline)."""
-    observed = data.need_known | (data.thinking_tokens >= tokens)
-    decided: NDArray[np.bool_] = (data.budget_tokens >= tokens) & observed
+    decided: NDArray[np.bool_] = data.horizon_tokens >= tokens
     return decided
 
 
@@ -148,7 +153,7 @@ def rank_correlation(predicted: Floats, data: Dataset) -> float:
     neither right nor wrong. Source: Harrell et al. (1982), "Evaluating the Yield of Medical Tests"
     (its c index is (tau + 1) / 2).
     """
-    order = np.random.default_rng(0).permutation(len(data))[:_MAX_RANKED_ROWS]
+    order = ranked_rows(len(data))
     tokens, known, score = data.thinking_tokens[order], data.need_known[order], predicted[order]
     right = wrong = 0
     for row in np.flatnonzero(known):
@@ -157,6 +162,11 @@ def rank_correlation(predicted: Floats, data: Dataset) -> float:
         wrong += int((score[longer] < score[row]).sum())
     pairs = sum(int((tokens > tokens[row]).sum()) for row in np.flatnonzero(known))
     return (right - wrong) / pairs if pairs else float("nan")
+
+
+def ranked_rows(num_rows: int) -> NDArray[np.int64]:
+    """Indices of the rows whose pairs rank_correlation compares: at most MAX_RANKED_ROWS."""
+    return np.random.default_rng(0).permutation(num_rows)[:MAX_RANKED_ROWS]
 
 
 def _coverage_by_slice(

@@ -13,6 +13,9 @@ from ponder.bins import NEED_BIN_EDGES
 INPUT_NAME: Final = "features"
 OUTPUT_NAMES: Final = ("hazards", "survival", "tier")
 
+GENERAL_MODEL: Final = "any model"
+"""The name in place of a reasoning model's in the classifier for models without traces."""
+
 _KEY: Final = "ponder.classifier"
 _VERSION_KEY: Final = "ponder.version"
 _VERSION_DIGITS: Final = 16

@@ -91,6 +91,18 @@ class DifficultyClassifier:
             raise ClassifierError("hazards are not probabilities: train it again")
         return hazards
 
+    def outputs(
+        self, features: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """Everything the graph computes for many rows (N, NUM_FEATURES) at once: hazards and
+        survival (N, NUM_NEED_BINS) and tier (N,), none of them checked. Raises ClassifierError.
+        """
+        try:
+            hazards, survival, tier = self._session.run(list(OUTPUT_NAMES), {INPUT_NAME: features})
+        except Exception as error:  # the runtime's exceptions share no base class
+            raise ClassifierError(f"the graph failed: {error}") from error
+        return hazards, survival, tier
+
     def _check_signature(self) -> None:
         inputs = [(node.name, list(node.shape[1:])) for node in self._session.get_inputs()]
         if inputs != [(INPUT_NAME, [NUM_FEATURES])]:

@@ -41,7 +41,7 @@ def read_json_lines(path: Path, model: str) -> Iterator[Outcome]:
     """
     for place, record in json_records(path):
         if record["model"] == model:
-            yield _outcome(record, place)
+            yield outcome_of_record(record, place)
 
 
 async def read_ledger(ledger: Ledger, model: str) -> AsyncIterator[Outcome | None]:
@@ -115,7 +115,8 @@ def spending_of(record: Mapping[str, Any], place: str) -> tuple[int, int, Thinki
     return thinking_tokens, budget_tokens, _stop(record, place)
 
 
-def _outcome(record: dict[str, Any], place: str) -> Outcome:
+def outcome_of_record(record: Mapping[str, Any], place: str) -> Outcome:
+    """What read_json_lines makes of one record. Raises DatasetError naming place and field."""
     thinking_tokens, budget_tokens, stop = spending_of(record, place)
     return Outcome(
         ids=_ids(record, place),
@@ -141,7 +142,7 @@ def _stop(record: Mapping[str, Any], place: str) -> ThinkingStop.ValueType:
     return ThinkingStop.Value(name)
 
 
-def _ids(record: dict[str, Any], place: str) -> tuple[int, ...]:
+def _ids(record: Mapping[str, Any], place: str) -> tuple[int, ...]:
     if isinstance(record.get("prompt"), str):
         return tuple(encode(record["prompt"]).tolist())
     ids = record.get("features")

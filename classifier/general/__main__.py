@@ -13,11 +13,10 @@ from classifier.export import check_parity, export
 from classifier.general.card import card
 from classifier.general.collected import Collection
 from classifier.general.train import fit, with_generated
+from classifier.metadata import GENERAL_MODEL
 from classifier.predictor import DifficultyClassifier
 
 SHIPPED: Final = Path(__file__).with_name("difficulty.onnx")
-MODEL: Final = "any model"
-"""What the file says it predicts for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +44,7 @@ def _make(directory: Path, peers: Path | None, out: Path) -> None:
     collected = Collection.read(directory)
     data = with_generated(collected)
     model = fit(data)
-    serialized = export(model, MODEL, len(data))
+    serialized = export(model, GENERAL_MODEL, len(data))
     parity = check_parity(serialized, model, data.features)
     predictors = trained() | (keyword_routers(peers, collected) if peers else {})
     unseen = leave_out(collected, predictors, _say)

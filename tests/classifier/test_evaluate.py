@@ -1,17 +1,19 @@
 """The figures say what they claim, on cases worked out by hand and beside controls."""
 
 import math
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 
-from classifier.dataset import Dataset
+from classifier.dataset import Dataset, Outcome
 from classifier.evaluate import (
     brier,
     calibration_error,
     coverage,
     evaluate,
+    exceeds,
     is_decided,
     log_loss,
     rank_correlation,
@@ -19,6 +21,7 @@ from classifier.evaluate import (
 from classifier.survival import median_need, smallest_sufficient_tier, survival_of
 from classifier.train import train_controls
 from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
+from ponder.v1 import budget_pb2
 from tests.classifier.oracle import Question
 
 
@@ -38,6 +41,21 @@ def test_question_is_decided_where_the_budget_covers_it_whatever_the_need():
     data = outcomes((40, 50), (40, 500), (600, 500), (600, 2000))
 
     assert is_decided(data, 500).tolist() == [False, True, True, True]
+
+
+def test_budget_that_ended_with_the_last_whole_step_decides_its_question():
+    cut = Outcome(
+        ids=Question("a", "", 0).outcome().ids,
+        thinking_tokens=480,
+        budget_tokens=500,
+        stop=budget_pb2.THINKING_STOP_EXHAUSTED,
+        family="",
+    )
+    data = Dataset.of([cut, replace(cut, stop=budget_pb2.THINKING_STOP_CANCELLED)])
+
+    assert is_decided(data, 500).tolist() == [True, False]
+    assert exceeds(data, 500).tolist() == [True, True]
+    assert is_decided(data, 480).tolist() == [True, True]
 
 
 def test_brier_and_calibration_error_of_a_known_case():

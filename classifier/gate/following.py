@@ -1,0 +1,159 @@
+"""How likely it was that the logs tell whether a need is above some tokens, and the weights for it.
+
+The question "is the need of this request above b?" is answered when the request stopped by itself
+at b or before, or was let spend b. Both depend on the budget, so the answered rows are no fair
+sample: an easy prompt with a small budget is missing from those that tell about a large one, and of
+two prompts with equal budgets the one with the long need is cut. Two factors repair that.
+
+  decision    A row takes part when the tier a that was decided on would have been followed to b,
+              whatever the need. The policy decided from the features alone, so given them that says
+              nothing about the need; weight 1 / P(such a tier | features), by the logged
+              propensities. It depends on features and b alone, so where it is clipped predicted and
+              observed shares still belong to the same mixture of prompts.
+  escalation  A row that was decided on tier a goes on to the next one with chance g each time it
+              spends its budget, 1 where nothing bounds it. The chance that nothing stopped it
+              before t = min(need, b) is the product of the g of the tiers it had to leave; weight
+              1 / that (inverse probability of censoring). It depends on the need, so it may not be
+              clipped: decisions that are followed to b with a chance below 1 / MAX_WEIGHT take no
+              part.
+
+Where nothing is ever raised (g = 0) what is left is the plain rule: a row tells about b when its
+budget is b or more, weighted by 1 / P(budget >= b | features). Where everything is (g = 1), every
+row tells about everything and all weights are 1.
+
+Cuts for other reasons (cancelled, deadline, given up) leave rows out without repair.
+
+Sources: Horvitz and Thompson (1952), "A Generalization of Sampling Without Replacement from a
+Finite Universe"; Robins and Finkelstein (2000), "Correcting for Noncompliance and Dependent
+Censoring in an AIDS Clinical Trial".
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.gate.rows import NUM_TIERS, LoggedRows
+from classifier.survival import Floats
+
+MAX_WEIGHT: Final = 20.0
+
+MIN_SPENT_BUDGETS: Final = 20
+"""With fewer spent budgets of a tenant in a tier, the share of all tenants is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Per row: the weight of its answer, 0 where there is none; whether its need is above; and
+    whether the logs could have told at all.
+    """
+
+    weights: Floats
+    exceeds: NDArray[np.bool_]
+    is_possible: NDArray[np.bool_]
+
+    def mean(self, values: Floats) -> float:
+        """Weighted mean of values (num_rows,) over the answered rows; NaN without any."""
+        total = self.weights.sum()
+        return float((self.weights * values).sum() / total) if total else float("nan")
+
+    @property
+    def num_answered(self) -> int:
+        return int(np.count_nonzero(self.weights))
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Rows with the chance that they are followed on: `goes_on` (num_rows, NUM_TIERS - 1) has it
+    for each tier whose budget is spent. `budgets` are those of the tiers.
+    """
+
+    rows: LoggedRows
+    budgets: tuple[int, ...]
+    goes_on: Floats
+
+    @classmethod
+    def of(cls, rows: LoggedRows, budgets: tuple[int, ...]) -> Self:
+        """Chances from the rows themselves: by tenant where enough of its budgets were spent."""
+        return cls(rows, budgets, _goes_on(rows))
+
+    def at(self, chosen: NDArray[np.bool_]) -> Self:
+        """Some of the rows, with the chances that all gave."""
+        return type(self)(self.rows.rows(chosen), self.budgets, self.goes_on[chosen])
+
+    def answers(self, tokens: NDArray[np.int64] | int, max_weight: float = MAX_WEIGHT) -> Answers:
+        """Is the need above `tokens` (num_rows,)? The factor of the decision is at most
+        `max_weight`.
+        """
+        data, asked = self.rows.data, np.broadcast_to(tokens, len(self.rows))
+        chance = self._chance_of_decision(asked)
+        followed = self._followed(asked)
+        exceeds = (data.thinking_tokens > asked) | ~data.need_known
+        is_known = (
+            (data.need_known & ~exceeds)
+            | (data.thinking_tokens > asked)
+            | (data.horizon_tokens >= asked)
+        )
+        takes_part = (followed >= 1.0 / MAX_WEIGHT) & (chance > 0.0) & is_known
+        until = np.where(exceeds, asked, np.minimum(data.thinking_tokens, asked))
+        of_escalation = np.maximum(self._followed(until), 1.0 / MAX_WEIGHT)
+        of_decision = np.minimum(1.0 / np.maximum(chance, 1e-12), max_weight)
+        weights = np.where(takes_part, of_decision / of_escalation, 0.0)
+        return Answers(weights, exceeds, chance > 0.0)
+
+    def _reach(self) -> Floats:
+        """Chance (num_rows, a, j) that a decision on tier a is followed to the budget of tier j."""
+        reach = np.ones((len(self.rows), NUM_TIERS, NUM_TIERS))
+        for low in range(NUM_TIERS):
+            steps = np.cumprod(self.goes_on[:, low:], axis=1)
+            reach[:, low, low + 1 :] = steps
+        return reach
+
+    def _tier_of(self, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The tier that tokens need, and whether they are above all of them."""
+        tier = np.searchsorted(self.budgets, tokens)
+        return np.minimum(tier, NUM_TIERS - 1), tier == NUM_TIERS
+
+    def _chance_of_decision(self, tokens: NDArray[np.int64]) -> Floats:
+        tier, is_beyond = self._tier_of(tokens)
+        followed = self._reach()[np.arange(len(self.rows)), :, tier] >= 1.0 / MAX_WEIGHT
+        chance = (self.rows.propensities * followed).sum(axis=1)
+        return np.where(is_beyond & (self._first_budget() < tokens), 0.0, chance)
+
+    def _followed(self, tokens: NDArray[np.int64]) -> Floats:
+        """Chance that the row's own decision is followed to the tokens."""
+        tier, is_beyond = self._tier_of(tokens)
+        first = self.rows.first_tier
+        reach = self._reach()[np.arange(len(self.rows)), first, tier]
+        # A deadline or the caller may have made the first budget smaller than its tier's.
+        is_short = is_beyond | (first >= tier)
+        chance: Floats = np.where(is_short, 0.0, reach)
+        return np.where(self._first_budget() >= tokens, 1.0, chance)
+
+    def _first_budget(self) -> NDArray[np.int64]:
+        rows = self.rows
+        of_tier = np.array(self.budgets)[rows.first_tier]
+        raised = rows.reached_tier > rows.first_tier
+        return np.where(raised, of_tier, rows.data.budget_tokens)
+
+
+def _goes_on(rows: LoggedRows) -> Floats:
+    chances = np.zeros((len(rows), NUM_TIERS - 1))
+    is_spent = ~rows.data.need_known & (rows.data.horizon_tokens >= rows.data.budget_tokens)
+    for tier in range(NUM_TIERS - 1):
+        went = rows.is_automatic & (rows.first_tier <= tier) & (rows.reached_tier > tier)
+        ended = rows.is_automatic & (rows.reached_tier == tier) & is_spent
+        overall = _share(went, ended, 1.0)
+        for tenant in np.unique(rows.tenants):
+            own = rows.tenants == tenant
+            enough = (went | ended)[own].sum() >= MIN_SPENT_BUDGETS
+            chances[own, tier] = _share(went[own], ended[own], overall) if enough else overall
+    # What the caller fixed is never raised.
+    chances[~rows.is_automatic] = 0.0
+    return chances
+
+
+def _share(went: NDArray[np.bool_], ended: NDArray[np.bool_], otherwise: float) -> float:
+    total = int(went.sum() + ended.sum())
+    return float(went.sum()) / total if total else otherwise
