@@ -12,7 +12,7 @@ from classifier.features import encode
 from classifier.readers import models_in, outcome_of, read_file, read_json_lines, read_ledger
 from classifier.traces.exporter import Exporter
 from ponder.embedded_redis import EmbeddedRedis
-from ponder.ledger import Ledger
+from ponder.ledger import Ledger, LedgerConfig
 from ponder.settlement import Settlement
 from ponder.v1 import budget_pb2, reasoner_pb2
 
@@ -132,7 +132,7 @@ def test_trace_that_nothing_can_be_learned_from_is_left_out(useless):
 
 async def test_traces_of_a_real_ledger_are_read_without_their_prompts(tmp_path):
     with EmbeddedRedis(tmp_path / "redis") as server:
-        ledger = Ledger.from_url(server.url)
+        ledger = Ledger.from_url(server.url, LedgerConfig(timeout_s=20))
         await ledger.settle(SETTLEMENT)
         await ledger.settle(replace(SETTLEMENT, request_id="r2", features=()))
         outcomes = [outcome async for outcome in read_ledger(ledger, "reference")]
@@ -145,7 +145,7 @@ async def test_traces_of_a_real_ledger_are_read_without_their_prompts(tmp_path):
 async def test_an_export_teaches_what_its_ledger_teaches(tmp_path):
     root, lines = tmp_path / "export", written(tmp_path / "t.jsonl", RECORD)
     with EmbeddedRedis(tmp_path / "redis") as server:
-        ledger = Ledger.from_url(server.url)
+        ledger = Ledger.from_url(server.url, LedgerConfig(timeout_s=20))
         await ledger.settle(SETTLEMENT)
         await ledger.settle(replace(SETTLEMENT, request_id="r2", features=()))
         await ledger.settle(replace(SETTLEMENT, model="other"))

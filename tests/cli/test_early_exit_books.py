@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 import workers
-from ponder.ledger import Ledger
+from ponder.ledger import Ledger, LedgerConfig
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1 import reasoner_pb2_grpc
 from ponder.v1.budget_pb2 import THINKING_STOP_CONFIDENT, TIER_COMPLEX, Sampling, Usage
@@ -44,7 +44,7 @@ async def test_unary_stream_and_ledger_count_the_same(stack):
         unary = stub.Reason(question("unary"), timeout=60)
         events = list(stub.ReasonStream(question("stream"), timeout=60))
     final = events[-1].final
-    ledger = Ledger.from_url(stack.redis_url)
+    ledger = Ledger.from_url(stack.redis_url, LedgerConfig(timeout_s=20))
     traces = {t.request_id: t async for _, t in ledger.read_traces(unary.decision.model)}
     await ledger.close()
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from ponder import keys
 from ponder.cli import main
 from ponder.cli.traces_tail import View, show_new, trace_line
-from ponder.ledger import Ledger
+from ponder.ledger import Ledger, LedgerConfig
 from ponder.v1 import budget_pb2
 from tests.classifier.traces.conftest import MODEL, trace
 
@@ -23,7 +23,7 @@ def fill(redis_url):
     """Settles records, one by one."""
 
     async def settle(changes):
-        ledger = Ledger.from_url(redis_url)
+        ledger = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20))
         for change in changes:
             await ledger.settle(trace(**change))
         await ledger.close()
@@ -97,7 +97,7 @@ def test_what_ends_later_is_shown_once(redis_url, fill, capsys):
     view = View(tenant=None, show_prompt=False, as_json=True)
 
     async def follow() -> None:
-        ledger = Ledger.from_url(redis_url)
+        ledger = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20))
         [_, (second, _)] = [pair async for pair in ledger.read_traces(MODEL)]
         seen = {MODEL: "0"}
         await show_new(ledger, seen, view)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ponder.ledger import Ledger
+from ponder.ledger import Ledger, LedgerConfig
 from ponder.settlement import Settlement
 from ponder.v1 import budget_pb2, reasoner_pb2
 
@@ -58,6 +58,6 @@ def make_settlement() -> MakeSettlement:
 
 @pytest.fixture
 async def ledger(redis_url: str) -> AsyncIterator[Ledger]:
-    ledger = Ledger.from_url(redis_url)
+    ledger = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20))
     yield ledger
     await ledger.close()

@@ -7,7 +7,7 @@ import redis.asyncio
 
 from ponder import keys
 from ponder.classifiers import MAX_VERSIONS, ClassifierStore, VersionRecord
-from ponder.ledger import Ledger, LedgerUnavailable
+from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
 from ponder.rollout import Rollout, RolloutError
 from ponder.shadow import ShadowTally
 from ponder.v1.budget_pb2 import TIER_MODERATE, TIER_SIMPLE
@@ -102,7 +102,7 @@ async def test_a_change_is_noted(store):
 async def test_of_many_changes_at_once_one_wins(redis_url, store):
     await change(store, Rollout().promoted(A, 1.0))
     before = await store.read_rollout(MODEL)
-    ledgers = [Ledger.from_url(redis_url) for _ in range(8)]
+    ledgers = [Ledger.from_url(redis_url, LedgerConfig(timeout_s=20)) for _ in range(8)]
 
     won = await asyncio.gather(
         *(change(ClassifierStore.beside(each), before.promoted(B, 2.0)) for each in ledgers)

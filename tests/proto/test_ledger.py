@@ -216,7 +216,7 @@ async def test_the_models_with_traces_are_found_by_their_own_names(ledger, make_
 
 
 async def test_traces_are_bounded_in_number_and_in_age(redis_url, raw, make_settlement):
-    ledger = Ledger.from_url(redis_url, LedgerConfig(max_traces=100, trace_life_s=60))
+    ledger = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20, max_traces=100, trace_life_s=60))
     old = {"settlement": make_settlement(request_id="old").to_json()}
     await raw.xadd(keys.traces("model-1"), old, id="1000-0")
 
@@ -242,7 +242,7 @@ async def test_feedback_comes_back(ledger):
 
 
 async def test_feedback_is_kept_as_long_as_a_trace(redis_url, raw):
-    ledger = Ledger.from_url(redis_url, LedgerConfig(trace_life_s=60))
+    ledger = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20, trace_life_s=60))
     await raw.xadd(keys.FEEDBACK, {"tenant": "t"}, id="1000-0")
     given = Feedback(tenant="t", request_id="r", correct=True, score=None, given_at_s=61.5)
 

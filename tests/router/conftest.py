@@ -18,7 +18,7 @@ from classifier.export import export
 from classifier.train import train
 from ponder import rpc
 from ponder.embedded_redis import EmbeddedRedis
-from ponder.ledger import Ledger
+from ponder.ledger import Ledger, LedgerConfig
 from ponder.settlement import Settlement
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1 import reasoner_pb2_grpc
@@ -170,7 +170,7 @@ def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 
 async def _start(config: RouterConfig, exits: AsyncExitStack) -> Stack:
-    ledger = Ledger.from_url(config.redis_url)
+    ledger = Ledger.from_url(config.redis_url, LedgerConfig(timeout_s=20))
     exits.push_async_callback(ledger.close)
     easy, thinking = SmallWorker("easy", ledger), SmallWorker("thinking", ledger)
     easy_server, easy_port = await exits.enter_async_context(serving(easy))

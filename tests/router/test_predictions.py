@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from ponder import keys
 from ponder.bins import NUM_NEED_BINS
 from ponder.counts import NeedCounts
-from ponder.ledger import Ledger
+from ponder.ledger import Ledger, LedgerConfig
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_SIMPLE
 from router.decisions import Classification
@@ -32,7 +32,7 @@ ROW = 0  # half of the needs of PRIOR are within bin 0, so its median is
 
 @pytest.fixture
 async def ledger(redis_url: str) -> AsyncIterator[Ledger]:
-    opened = Ledger.from_url(redis_url)
+    opened = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20))
     yield opened
     await opened.close()
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ponder import tasks
-from ponder.ledger import Ledger
+from ponder.ledger import Ledger, LedgerConfig
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router.pools import Pools
 from tests.router.small_worker import MODEL, SmallWorker, serving
@@ -36,7 +36,7 @@ async def following(easy_port: int, thinking_port: int) -> AsyncIterator[Pools]:
 
 
 async def test_a_router_is_ready_when_each_pool_has_a_worker(redis_url):
-    ledger = Ledger.from_url(redis_url)
+    ledger = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20))
     easy, thinking = SmallWorker("easy", ledger), SmallWorker("thinking", ledger)
     thinking_port = free_port()
     async with (

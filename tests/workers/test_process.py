@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ponder import rpc
 from ponder.environment import ConfigError
-from ponder.ledger import Ledger
+from ponder.ledger import Ledger, LedgerConfig
 from ponder.v1 import worker_pb2_grpc
 from tests.workers.conftest import MODEL, TENANT, Reply
 from workers.config import WorkerConfig
@@ -160,7 +160,7 @@ async def test_sigterm_lets_running_requests_finish(
     assert status == 0
     assert len(reply.thinking_ids) == 1500
     assert reply.done.settled
-    ledger = Ledger.from_url(redis_url)
+    ledger = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20))
     assert await ledger.settled_usage(MODEL, TENANT, "request-1") == reply.done.usage
     await ledger.close()
 
