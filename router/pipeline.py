@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -41,13 +41,14 @@ class Pipeline:
     def __init__(
         self,
         parts: PipelineParts,
-        policy_config: PolicyConfig,
+        policy_of: Callable[[str], PolicyConfig],
         rng: random.Random,
         *,
         store_prompts: bool,
     ) -> None:
+        """`policy_of` gives a model's policy: each has its own tiers."""
         self._parts = parts
-        self._policy_config = policy_config
+        self._policy_of = policy_of
         self._rng = rng
         self._store_prompts = store_prompts
 
@@ -76,7 +77,7 @@ class Pipeline:
             query.wish,
             prediction.curve if prediction else None,
             self._parts.limits.of(query),
-            self._policy_config,
+            self._policy_of(query.model),
             self._rng.random(),
         )
         missing = self._missing(query, prediction)
