@@ -83,14 +83,26 @@ class Reference:
     @classmethod
     def of(cls, features: NDArray[np.float32], hazards: Floats) -> Self:
         """`features` (num_rows, NUM_LEXICAL or more), `hazards` (num_rows, NUM_NEED_BINS)."""
-        lexical = features[:, :NUM_LEXICAL]
-        columns = zip(LEXICAL_NAMES, lexical.T, strict=True)
-        named = {name: Binned.of(column) for name, column in columns}
-        return cls({**named, SCORE: Binned.of(scores(hazards))})
+        lexical = cls.of_features(features).distributions
+        return cls({**lexical, SCORE: Binned.of(scores(hazards))})
 
-    @property
-    def num_rows(self) -> int:
-        return self.distributions[SCORE].num_rows
+    @classmethod
+    def of_features(cls, features: Floats) -> Self:
+        """Without scores, of features (num_rows, NUM_LEXICAL or more)."""
+        columns = zip(LEXICAL_NAMES, features[:, :NUM_LEXICAL].T, strict=True)
+        return cls({name: Binned.of(column) for name, column in columns})
+
+    def moved(self, features: Floats) -> list[tuple[float, str]]:
+        """PSI and name of the lexical features that moved by more than chance explains; features
+        (num_rows, NUM_LEXICAL or more).
+        """
+        found = []
+        for name, column in zip(LEXICAL_NAMES, features[:, :NUM_LEXICAL].T, strict=True):
+            binned = self.distributions[name]
+            psi = binned.psi(column)
+            if psi > binned.chance(len(features), NUM_LEXICAL):
+                found.append((psi, name))
+        return found
 
     def to_json(self) -> str:
         """The same bytes for the same contents."""
@@ -109,7 +121,7 @@ class Reference:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ClassifierError(f"its reference for drift is unreadable: {error!r}") from error
         whole = all(len(of.counts) == len(of.edges) + 1 for of in named.values())
-        if not whole or SCORE not in named:
+        if not whole or named.keys() != {*LEXICAL_NAMES, SCORE}:
             raise ClassifierError("its reference for drift is incomplete: train it again")
         return cls(named)
 
