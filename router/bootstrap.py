@@ -22,6 +22,7 @@ from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
 from router.limits import CurrentLimits
+from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
 from router.pools import Pools
@@ -92,7 +93,8 @@ async def _connect(
     predictions = Predictions(ledger, config.prior_weight, telemetry, config.tiers_of)
     segments = _segments(_served_models(config, pools), classifying, tenants)
     reading = predictions.run(segments, config.refresh_interval_s)
-    await stack.enter_async_context(_running(pools.run(), settler.run(), reading))
+    showing = OutcomeGauges(ledger, telemetry).run(segments, config.refresh_interval_s)
+    await stack.enter_async_context(_running(pools.run(), settler.run(), reading, showing))
     settlements = Settlements(settler, f"router {config.listen}")
     stack.push_async_callback(settlements.wait_until_idle)
     return _Connections(

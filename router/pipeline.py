@@ -17,7 +17,7 @@ from router.policy import PolicyConfig
 from router.predictions import Predictions, Segment
 from router.queries import Query
 from router.replies import RecentReplies
-from router.telemetry import Degraded, Telemetry
+from router.telemetry import Degraded, Source, Telemetry
 from router.tiers import tier_name
 
 _log = logging.getLogger(__name__)
@@ -86,8 +86,13 @@ class Pipeline:
         )
 
     def _predict(self, query: Query) -> Prediction | None:
-        prior = self._parts.classifying.classify(query.text, query.model)
-        return self._parts.predictions.predict(_segment(query, prior), prior) if prior else None
+        classifying, telemetry = self._parts.classifying, self._parts.telemetry
+        prior = classifying.classify(query.text, query.model)
+        if prior is None:
+            telemetry.count_classified(Source.NONE)
+            return None
+        telemetry.count_classified(classifying.source(query.model))
+        return self._parts.predictions.predict(_segment(query, prior), prior)
 
     def _missing(self, query: Query, prediction: Prediction | None) -> Iterator[str]:
         if prediction is None:
