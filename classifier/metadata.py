@@ -16,6 +16,9 @@ OUTPUT_NAMES: Final = ("hazards", "survival", "tier")
 GENERAL_MODEL: Final = "any model"
 """The name in place of a reasoning model's in the classifier for models without traces."""
 
+REFERENCE_KEY: Final = "ponder.reference"
+"""Where export.py keeps a classifier.drift.stability.Reference. Files before it have none."""
+
 _KEY: Final = "ponder.classifier"
 _VERSION_KEY: Final = "ponder.version"
 _VERSION_DIGITS: Final = 16

@@ -23,6 +23,7 @@ from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
 from router.limits import CurrentLimits
+from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
 from router.pools import Pools
@@ -88,12 +89,13 @@ async def _connect(
     ledger = await _open_ledger(config, stack)
     settler = Settler(ledger, stack.enter_context(_open_spool(config)))
     addresses = {POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers}
-    pools = Pools(addresses, config.tiers.easy_cap, random.Random())
+    pools = Pools(addresses, lambda model: config.tiers_of(model).easy_cap, random.Random())
     stack.push_async_callback(pools.close)
-    predictions = Predictions(ledger, config.prior_weight, telemetry, lambda _: config.tiers)
+    predictions = Predictions(ledger, config.prior_weight, telemetry, config.tiers_of)
     segments = _segments(_served_models(config, pools), classifying, tenants)
     reading = predictions.run(segments, config.refresh_interval_s)
-    await stack.enter_async_context(_running(pools.run(), settler.run(), reading))
+    showing = OutcomeGauges(ledger, telemetry).run(segments, config.refresh_interval_s)
+    await stack.enter_async_context(_running(pools.run(), settler.run(), reading, showing))
     settlements = Settlements(settler, f"router {config.listen}")
     stack.push_async_callback(settlements.wait_until_idle)
     return _Connections(
@@ -119,7 +121,7 @@ def _service_parts(
         telemetry=telemetry,
     )
     return ServiceParts(
-        pipeline=Pipeline(parts, _policy(config), rng, store_prompts=config.store_prompts),
+        pipeline=Pipeline(parts, _policies(config), rng, store_prompts=config.store_prompts),
         parser=QueryParser(
             config,
             _served_models(config, connections.pools),
@@ -136,18 +138,23 @@ def _service_parts(
 def _dispatcher(
     config: RouterConfig, connections: _Connections, limits: CurrentLimits, telemetry: Telemetry
 ) -> Dispatcher:
-    dispatcher_config = DispatcherConfig(tiers=config.tiers, max_failovers=config.max_failovers)
+    dispatcher_config = DispatcherConfig(
+        tiers_of=config.tiers_of, max_failovers=config.max_failovers
+    )
     return Dispatcher(
         connections.pools, limits, connections.settlements, telemetry, dispatcher_config
     )
 
 
-def _policy(config: RouterConfig) -> PolicyConfig:
-    return PolicyConfig(
-        tiers=config.tiers,
-        default_tier=parse_tier(config.default_tier),
-        exploration=config.exploration,
-    )
+def _policies(config: RouterConfig) -> Callable[[str], PolicyConfig]:
+    def policy_of(model: str) -> PolicyConfig:
+        return PolicyConfig(
+            tiers=config.tiers_of(model),
+            default_tier=parse_tier(config.default_tier),
+            exploration=config.exploration,
+        )
+
+    return policy_of
 
 
 def _tenants(config: RouterConfig) -> Tenants:

@@ -14,6 +14,7 @@ from classifier.errors import ClassifierError
 from classifier.predictor import DifficultyClassifier
 from ponder.environment import ConfigError
 from router.decisions import Classification
+from router.telemetry import Source
 
 _log = logging.getLogger(__name__)
 FILE_NAME: Final = "difficulty.onnx"
@@ -64,6 +65,15 @@ class Classifying:
         """Of every classifier that may predict for this model now."""
         classifier = self._classifiers.of(model)
         return (classifier.version,) if classifier else ()
+
+    def source(self, model: str) -> Source:
+        """Whose prediction this model's requests get, if it succeeds."""
+        classifiers = self._classifiers
+        if classifiers.chosen is not None:
+            return Source.CHOSEN
+        if model in classifiers.own:
+            return Source.OWN
+        return Source.NONE if classifiers.general is None else Source.GENERAL
 
     def classify(self, text: str, model: str) -> Classification | None:
         """None when there is no classifier or it failed.

@@ -128,7 +128,7 @@ class QueryParser:
 
     def _wish(self, request: pb.ReasonRequest, model: str) -> Wish:
         budget = request.thinking_budget if request.HasField("thinking_budget") else None
-        largest = self._config.tiers.largest_budget
+        largest = self._config.tiers_of(model).largest_budget
         if budget is not None and not 0 <= budget <= largest:
             raise InvalidRequest(f"thinking_budget is {budget}; use 0 to {largest} thinking tokens")
         coverage = request.coverage if request.HasField("coverage") else self._coverage(model)

@@ -12,7 +12,8 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
 from ponder.environment import ConfigError
-from ponder.v1.budget_pb2 import ThinkingStop
+from ponder.outcomes import TierOutcomes
+from ponder.v1.budget_pb2 import ThinkingStop, Tier
 from ponder.v1.reasoner_pb2 import Rule
 from router.policy import Choice
 from router.tiers import pool_name, tier_name
@@ -23,6 +24,9 @@ DEGRADED = "ponder.router.degraded"
 ESCALATIONS = "ponder.router.escalations"
 FAILOVERS = "ponder.router.failovers"
 REJECTED_COUNTS = "ponder.router.rejected_counts"
+CLASSIFIED = "ponder.router.classified"
+BUDGET_HIT_RATE = "ponder.router.budget_hit_rate"
+COVERAGE_RESIDUAL = "ponder.router.coverage_residual"
 THINKING_USED = "ponder.router.thinking.used"
 THINKING_PREDICTED = "ponder.router.thinking.predicted"
 DURATION = "ponder.router.duration"
@@ -38,6 +42,15 @@ class Degraded(Enum):
     POOL = "pool"
 
 
+class Source(Enum):
+    """Which classifier predicted a request."""
+
+    OWN = "own"
+    GENERAL = "general"
+    CHOSEN = "chosen"
+    NONE = "none"
+
+
 class Telemetry:
     """Counts what the router does."""
 
@@ -50,6 +63,15 @@ class Telemetry:
         self._failovers = meter.create_counter(FAILOVERS, description="Workers lost mid-request")
         self._rejected = meter.create_counter(
             REJECTED_COUNTS, description="Observed numbers that could not be right"
+        )
+        self._classified = meter.create_counter(
+            CLASSIFIED, description="Decisions, by the classifier that predicted them"
+        )
+        self._hit_rate = meter.create_gauge(
+            BUDGET_HIT_RATE, description="Share of first budgets that did not suffice"
+        )
+        self._residual = meter.create_gauge(
+            COVERAGE_RESIDUAL, description="The same less what was predicted; above 0: too often"
         )
         self._used = meter.create_histogram(
             THINKING_USED, "{token}", explicit_bucket_boundaries_advisory=_TOKEN_BOUNDARIES
@@ -74,6 +96,19 @@ class Telemetry:
 
     def count_rejected(self, num_cells: int) -> None:
         self._rejected.add(num_cells)
+
+    def count_classified(self, source: Source) -> None:
+        self._classified.add(1, {"by": source.value})
+
+    def show_outcomes(
+        self, model: str, version: str, tier: Tier.ValueType, outcomes: TierOutcomes
+    ) -> None:
+        """Of the windows that have not faded. A tier that was never decided on shows nothing."""
+        if not outcomes.decided:
+            return
+        labels = {"model": model, "classifier": version, "tier": tier_name(tier)}
+        self._hit_rate.set(outcomes.miss_rate, labels)
+        self._residual.set(outcomes.residual, labels)
 
     def record_prediction(self, median_tokens: int) -> None:
         self._predicted.record(median_tokens)
