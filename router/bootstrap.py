@@ -155,9 +155,10 @@ def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[
     return lambda: config.models or pools.models
 
 
-def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str], float]:
-    def coverage(model: str) -> float:
-        return config.cold_coverage if classifying.is_cold(model) else config.coverage
+def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str, str], float]:
+    def coverage(model: str, request_id: str) -> float:
+        is_cold = classifying.is_cold(model, request_id)
+        return config.cold_coverage if is_cold else config.coverage
 
     return coverage
 

@@ -17,6 +17,7 @@ from router.policy import PolicyConfig
 from router.predictions import Predictions
 from router.queries import Query
 from router.replies import RecentReplies
+from router.shadowing import Shadowing
 from router.telemetry import Degraded, Telemetry
 from router.tiers import tier_name
 
@@ -32,6 +33,7 @@ class PipelineParts:
     limits: CurrentLimits
     dispatcher: Dispatcher
     replies: RecentReplies
+    shadowing: Shadowing
     telemetry: Telemetry
 
 
@@ -62,6 +64,7 @@ class Pipeline:
             return
         with self._parts.replies.claim(query):
             decision = self.decide(query)
+            self._parts.shadowing.follow(query, decision)
             yield Decided(decision)
             journey = Journey(query, decision, store_prompts=self._store_prompts)
             async with aclosing(self._parts.dispatcher.run(journey)) as events:
@@ -85,7 +88,7 @@ class Pipeline:
         )
 
     def _predict(self, query: Query) -> Prediction | None:
-        prior = self._parts.classifying.classify(query.text, query.model)
+        prior = self._parts.classifying.classify(query.text, query.model, query.request_id)
         return self._parts.predictions.predict(_segment(query), prior) if prior else None
 
     def _missing(self, query: Query, prediction: Prediction | None) -> Iterator[str]:

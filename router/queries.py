@@ -69,11 +69,11 @@ class QueryParser:
         self,
         config: RouterConfig,
         served_models: Callable[[], Sequence[str]],
-        coverage: Callable[[str], float],
+        coverage: Callable[[str, str], float],
         rng: random.Random,
     ) -> None:
         """`served_models` tells what may be asked for now; the first is the default. `coverage` is
-        that of a model's requests which do not say.
+        that of a request which does not say, by model and request id.
         """
         self._config = config
         self._served_models = served_models
@@ -83,15 +83,15 @@ class QueryParser:
     def parse(self, request: pb.ReasonRequest, origin: Origin) -> Query:
         """Raises InvalidRequest, which names the field and the remedy; NoWorkerAvailable."""
         self._check_text(request)
-        model = self._model(request)
+        model, request_id = self._model(request), _request_id(request)
         return Query(
-            request_id=_request_id(request),
+            request_id=request_id,
             tenant=origin.tenant,
             prompt=request.prompt,
             messages=tuple(request.messages),
             text=prompt_text(request),
             model=model,
-            wish=self._wish(request, model),
+            wish=self._wish(request, self._coverage(model, request_id)),
             max_answer_tokens=self._answer_tokens(request),
             sampling=self._sampling(request),
             include_thinking=request.include_thinking,
@@ -124,12 +124,12 @@ class QueryParser:
             )
         return request.model or served[0]
 
-    def _wish(self, request: pb.ReasonRequest, model: str) -> Wish:
+    def _wish(self, request: pb.ReasonRequest, default_coverage: float) -> Wish:
         budget = request.thinking_budget if request.HasField("thinking_budget") else None
         largest = self._config.tiers.largest_budget
         if budget is not None and not 0 <= budget <= largest:
             raise InvalidRequest(f"thinking_budget is {budget}; use 0 to {largest} thinking tokens")
-        coverage = request.coverage if request.HasField("coverage") else self._coverage(model)
+        coverage = request.coverage if request.HasField("coverage") else default_coverage
         if not 0.0 < coverage < 1.0:
             raise InvalidRequest(f"coverage is {coverage}; use a number above 0 and below 1")
         return Wish(

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
 from ponder.environment import ConfigError
-from ponder.v1.budget_pb2 import ThinkingStop
+from ponder.v1.budget_pb2 import ThinkingStop, Tier
 from ponder.v1.reasoner_pb2 import Rule
 from router.policy import Choice
 from router.tiers import pool_name, tier_name
@@ -23,6 +23,11 @@ DEGRADED = "ponder.router.degraded"
 ESCALATIONS = "ponder.router.escalations"
 FAILOVERS = "ponder.router.failovers"
 REJECTED_COUNTS = "ponder.router.rejected_counts"
+REFUSED_CLASSIFIERS = "ponder.router.classifier.refused"
+ROLLBACKS = "ponder.router.classifier.rollbacks"
+SHADOWED = "ponder.router.classifier.shadowed"
+SHADOW_FAILURES = "ponder.router.classifier.shadow_failures"
+SHADOW_DURATION = "ponder.router.classifier.shadow_duration"
 THINKING_USED = "ponder.router.thinking.used"
 THINKING_PREDICTED = "ponder.router.thinking.predicted"
 DURATION = "ponder.router.duration"
@@ -51,6 +56,19 @@ class Telemetry:
         self._rejected = meter.create_counter(
             REJECTED_COUNTS, description="Cells of the observed needs that could not be right"
         )
+        self._refused = meter.create_counter(
+            REFUSED_CLASSIFIERS, description="Versions and rollouts that could not be trusted"
+        )
+        self._rollbacks = meter.create_counter(
+            ROLLBACKS, description="Classifiers that this router took back"
+        )
+        self._shadowed = meter.create_counter(
+            SHADOWED, description="Requests that a shadow classified too"
+        )
+        self._shadow_failures = meter.create_counter(
+            SHADOW_FAILURES, description="Requests that a shadow could not classify"
+        )
+        self._shadow_duration = meter.create_histogram(SHADOW_DURATION, "s")
         self._used = meter.create_histogram(
             THINKING_USED, "{token}", explicit_bucket_boundaries_advisory=_TOKEN_BOUNDARIES
         )
@@ -74,6 +92,23 @@ class Telemetry:
 
     def count_rejected(self, num_cells: int) -> None:
         self._rejected.add(num_cells)
+
+    def count_refused_classifier(self) -> None:
+        self._refused.add(1)
+
+    def count_rollback(self) -> None:
+        self._rollbacks.add(1)
+
+    def count_shadow_failure(self) -> None:
+        self._shadow_failures.add(1)
+
+    def record_shadow(
+        self, tier: Tier.ValueType, shadow_tier: Tier.ValueType, duration_s: float
+    ) -> None:
+        """The tier that was right by the deciding classifier, and the one by the shadow."""
+        labels = {"tier": tier_name(tier), "shadow_tier": tier_name(shadow_tier)}
+        self._shadowed.add(1, labels)
+        self._shadow_duration.record(duration_s)
 
     def record_prediction(self, median_tokens: int) -> None:
         self._predicted.record(median_tokens)
