@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final
 from opentelemetry.metrics import MeterProvider
 
 from ponder import rpc, tasks
+from ponder.classifiers import ClassifierStore
 from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerUnavailable
 from ponder.rpc import RpcServer, ServerConfig
@@ -21,18 +22,23 @@ from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
+from router.guard import GuardConfig, Tally
 from router.limits import CurrentLimits
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
 from router.pools import Pools
-from router.predictions import Predictions
+from router.predictions import Predictions, Segment
 from router.queries import QueryParser
 from router.replies import RecentReplies
+from router.rollback import Rollback
+from router.rollouts import Rollouts
 from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
+from router.shadowing import Shadowing
 from router.telemetry import Telemetry, meter_provider
 from router.tenants import Tenants
 from router.tiers import parse_tier
+from router.upkeep import ClassifierUpkeep
 
 _REDIS_RETRY_S: Final = 0.2
 
@@ -43,6 +49,8 @@ class Router:
 
     server: RpcServer
     pools: Pools
+    prepare: Callable[[], Awaitable[None]]
+    """Returns when there are workers, and the classifiers that were rolled out are loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +61,15 @@ class _Connections:
     settlements: Settlements
     pools: Pools
     predictions: Predictions
+    limits: CurrentLimits
+    shadowing: Shadowing
+    upkeep: ClassifierUpkeep
 
 
 async def serve(config: RouterConfig, environ: Mapping[str, str]) -> None:
     """Runs the router until SIGTERM. Raises ConfigError, ponder.rpc.BindError."""
     async with open_router(config, meter_provider(environ)) as router:
-        await rpc.serve(router.server, router.pools.wait_until_ready())
+        await rpc.serve(router.server, router.prepare())
 
 
 @asynccontextmanager
@@ -71,30 +82,76 @@ async def open_router(config: RouterConfig, meters: MeterProvider) -> AsyncItera
     telemetry = Telemetry(meters)
     server = RpcServer(_server_config(config))
     async with AsyncExitStack() as stack:
-        connections = await _connect(config, tenants, telemetry, stack)
+        connections = await _connect(config, tenants, classifying, telemetry, stack)
         parts = _service_parts(config, connections, telemetry, classifying, tenants)
         add_to_server(ReasonerService(parts, config), server.grpc_server)
-        yield Router(server=server, pools=connections.pools)
+        yield Router(
+            server=server, pools=connections.pools, prepare=_preparing(config, connections)
+        )
 
 
 async def _connect(
-    config: RouterConfig, tenants: Tenants, telemetry: Telemetry, stack: AsyncExitStack
+    config: RouterConfig,
+    tenants: Tenants,
+    classifying: Classifying,
+    telemetry: Telemetry,
+    stack: AsyncExitStack,
 ) -> _Connections:
     ledger = await _open_ledger(config, stack)
     settler = Settler(ledger, stack.enter_context(_open_spool(config)))
     addresses = {POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers}
     pools = Pools(addresses, config.tiers.easy_cap, random.Random())
     stack.push_async_callback(pools.close)
-    predictions = Predictions(ledger, config.prior_weight, telemetry)
-    reading = predictions.run(
-        _served_models(config, pools), tenants.names, config.refresh_interval_s
+    predictions = Predictions(ledger, config.prior_weight, telemetry, lambda _: config.tiers)
+    limits = CurrentLimits(config, pools)
+    shadowing = Shadowing(classifying, predictions, limits, _policy(config), telemetry)
+    segments = _segments(classifying.versions, tenants)
+    store = ClassifierStore.beside(ledger)
+    upkeep = ClassifierUpkeep(
+        store,
+        Rollouts(store, classifying, _reading(predictions, tenants), telemetry),
+        _rollback(config, store, ledger, classifying, telemetry),
+        shadowing,
     )
-    await stack.enter_async_context(_running(pools.run(), settler.run(), reading))
+    models = _served_models(config, pools)
+    reading = predictions.run(lambda: segments(models()), config.refresh_interval_s)
+    await stack.enter_async_context(
+        _running(pools.run(), settler.run(), reading, upkeep.run(models, config.refresh_interval_s))
+    )
     settlements = Settlements(settler, f"router {config.listen}")
     stack.push_async_callback(settlements.wait_until_idle)
     return _Connections(
-        ledger=ledger, settlements=settlements, pools=pools, predictions=predictions
+        ledger=ledger,
+        settlements=settlements,
+        pools=pools,
+        predictions=predictions,
+        limits=limits,
+        shadowing=shadowing,
+        upkeep=upkeep,
     )
+
+
+def _rollback(
+    config: RouterConfig,
+    store: ClassifierStore,
+    ledger: Ledger,
+    classifying: Classifying,
+    telemetry: Telemetry,
+) -> Rollback:
+    async def read_tally(model: str, version: str, now_s: float) -> Tally:
+        return (await ledger.read_outcomes(model, version, now_s)).total
+
+    guard = GuardConfig(tolerance=config.rollback_tolerance)
+    name = f"router {config.listen}"
+    return Rollback(store, read_tally, classifying, guard, telemetry, name)
+
+
+def _preparing(config: RouterConfig, connections: _Connections) -> Callable[[], Awaitable[None]]:
+    async def prepare() -> None:
+        await connections.pools.wait_until_ready()
+        await connections.upkeep.look(_served_models(config, connections.pools)())
+
+    return prepare
 
 
 def _service_parts(
@@ -105,13 +162,14 @@ def _service_parts(
     tenants: Tenants,
 ) -> ServiceParts:
     rng = random.Random()
-    limits = CurrentLimits(config, connections.pools)
+    limits = connections.limits
     parts = PipelineParts(
         classifying=classifying,
         predictions=connections.predictions,
         limits=limits,
         dispatcher=_dispatcher(config, connections, limits, telemetry),
         replies=RecentReplies(config.reply_cache_size, config.reply_cache_ttl_s),
+        shadowing=connections.shadowing,
         telemetry=telemetry,
     )
     return ServiceParts(
@@ -153,6 +211,33 @@ def _tenants(config: RouterConfig) -> Tenants:
 
 def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[str]]:
     return lambda: config.models or pools.models
+
+
+def _segments(
+    versions: Callable[[str], Sequence[str]], tenants: Tenants
+) -> Callable[[Sequence[str]], list[Segment]]:
+    """Asked anew each time: the served models and their classifiers change while it runs."""
+
+    def segments(models: Sequence[str]) -> list[Segment]:
+        return [
+            Segment(model=model, version=version, tenant=tenant)
+            for model in models
+            for version in versions(model)
+            for tenant in tenants.names
+        ]
+
+    return segments
+
+
+def _reading(
+    predictions: Predictions, tenants: Tenants
+) -> Callable[[str, Sequence[str]], Awaitable[None]]:
+    """Reads what was observed under versions that are about to serve."""
+
+    async def read(model: str, versions: Sequence[str]) -> None:
+        await predictions.refresh(_segments(lambda _: versions, tenants)([model]))
+
+    return read
 
 
 def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str, str], float]:

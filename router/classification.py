@@ -57,6 +57,10 @@ class Classifying:
         """From the next request on; those that were classified keep what they have."""
         self._rolled_out[model] = serving
 
+    def versions(self, model: str) -> tuple[str, ...]:
+        """Of every classifier that may decide for this model now."""
+        return self.serving(model).versions
+
     def is_cold(self, model: str, request_id: str) -> bool:
         """Whether only the general classifier predicts for this request."""
         classifier = self.serving(model).deciding(request_id)

@@ -47,8 +47,9 @@ class RouterConfig:
     classifier: str = variable(
         "",
         environment.text,
-        meaning="ONNX file of the classifier, for every model; unset: those that ship with Ponder, "
-        "the reference model's own and a general one.",
+        meaning="ONNX file of the classifier, for every model until `ponder classifier` promotes "
+        "another for it; unset: those that ship with Ponder, the reference model's own and a "
+        "general one.",
     )
     redis_url: str = required(
         environment.redis_url,
@@ -101,6 +102,12 @@ class RouterConfig:
         0.01,
         environment.number(0.0, 0.5),
         meaning="Share of automatic decisions that are promoted one tier at random.",
+    )
+    rollback_tolerance: float = variable(
+        0.02,
+        environment.number(0.0, 1.0),
+        meaning="Share of automatic budgets that may fail to suffice beyond what a new classifier "
+        "predicted, or the champion beside it has; with more it is rolled back; 1: never.",
     )
     prior_weight: float = variable(
         50.0,

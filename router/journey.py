@@ -218,6 +218,7 @@ class Journey:
             prior_hazards=prediction.prior.hazards.tolist() if prediction else (),
             propensity=choice.propensity,
             tier_propensities=choice.tier_propensities,
+            predicted_miss=choice.predicted_miss,
             classifier_version=prediction.prior.version if prediction else "",
             features=self._features(),
             store_prompt=self._store_prompts,

@@ -14,7 +14,7 @@ from router.dispatcher import Dispatcher
 from router.journey import Journey
 from router.limits import CurrentLimits
 from router.policy import PolicyConfig
-from router.predictions import Predictions
+from router.predictions import Predictions, segment_of
 from router.queries import Query
 from router.replies import RecentReplies
 from router.shadowing import Shadowing
@@ -89,13 +89,15 @@ class Pipeline:
 
     def _predict(self, query: Query) -> Prediction | None:
         prior = self._parts.classifying.classify(query.text, query.model, query.request_id)
-        return self._parts.predictions.predict(_segment(query), prior) if prior else None
+        return self._parts.predictions.predict(segment_of(query, prior), prior) if prior else None
 
     def _missing(self, query: Query, prediction: Prediction | None) -> Iterator[str]:
         if prediction is None:
             self._parts.telemetry.count_degraded(Degraded.CLASSIFIER)
             yield "classifier: missing or failing"
-        if staleness := self._parts.predictions.staleness(_segment(query)):
+            return
+        segment = segment_of(query, prediction.prior)
+        if staleness := self._parts.predictions.staleness(segment):
             self._parts.telemetry.count_degraded(Degraded.COUNTS)
             yield staleness
 
@@ -123,7 +125,3 @@ class Pipeline:
             reply.timings.total_ms,
         )
         return reply
-
-
-def _segment(query: Query) -> tuple[str, str]:
-    return query.model, query.tenant.name

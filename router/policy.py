@@ -59,6 +59,9 @@ class Choice:
 
     `tier_propensities` are the probabilities of deciding on each of TIERS; an escalation, which
     follows from the decision, leaves them and `propensity` as they were.
+
+    `predicted_miss` is the predicted P(need > first budget) when the prediction alone decided on
+    that budget: automatic, neither clamped nor explored. It stays as it was in an escalation.
     """
 
     tier: Tier.ValueType
@@ -68,6 +71,7 @@ class Choice:
     clamps: tuple[pb.Clamp.ValueType, ...]
     propensity: float
     tier_propensities: tuple[float, ...]
+    predicted_miss: float | None = None
 
     @property
     def is_automatic(self) -> bool:
@@ -99,6 +103,8 @@ def choose(
     if rule in (pb.RULE_EXPLICIT_BUDGET, pb.RULE_EXPLICIT_TIER):
         _check_entitled(rule, budget_tokens, limits, config.tiers)
     choice = _clamped(rule, budget_tokens, wish, limits, config.tiers)
+    if curve and rule == pb.RULE_AUTOMATIC and not choice.clamps:
+        choice = replace(choice, predicted_miss=curve.at(choice.budget_tokens))
     return _explore(choice, wish, limits, config, draw)
 
 
@@ -225,6 +231,7 @@ def _explore(
         rule=pb.RULE_EXPLORATION,
         propensity=config.exploration,
         tier_propensities=mixture,
+        predicted_miss=None,
     )
 
 

@@ -1,12 +1,14 @@
 """The need of a request as a distribution: the classifier's, corrected by what was observed.
 
-Observed counts live in Redis and are read in the background; no request ever waits for Redis.
+Twice: the counts of needs correct the hazards, slowly and for good; the correction of coverage
+shifts the curve at the tiers' budgets, at once and within bounds. Both live in Redis and are read
+in the background; no request ever waits for Redis.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,13 +18,28 @@ from numpy.typing import NDArray
 from ponder.counts import NeedCounts
 from ponder.ledger import Ledger, LedgerUnavailable
 from router.decisions import Classification, Prediction
+from router.queries import Query
 from router.survival import SurvivalCurve, median_bin, posterior_hazards
 from router.telemetry import Telemetry
+from router.tiers import TierTable
 
 _log = logging.getLogger(__name__)
 # Far above what any deployment counts in a day, far below where float64 loses whole numbers.
 _MAX_COUNT: Final = 1 << 40
-Segment = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """What is observed together: one tenant's requests to a model, predicted by one classifier."""
+
+    model: str
+    version: str
+    tenant: str
+
+
+def segment_of(query: Query, prior: Classification) -> Segment:
+    """Where a request belongs that was classified so."""
+    return Segment(model=query.model, version=prior.version, tenant=query.tenant.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +64,7 @@ class Counts:
 
 
 class Predictions:
-    """Holds the last counts that were read, per model and tenant.
+    """Holds the last counts and corrections that were read, per segment.
 
     A cell without observations keeps the classifier's hazard, and so does every cell when nothing
     was ever read: with few observations the prior weight keeps the estimate close to it.
@@ -58,28 +75,32 @@ class Predictions:
         ledger: Ledger,
         prior_weight: float,
         telemetry: Telemetry,
+        tiers_of: Callable[[str], TierTable],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` gives unix time: the ledger's windows are named by it."""
+        """`tiers_of` gives a model's tiers, whose budgets the corrections are for. `clock` gives
+        unix time: the ledger's windows are named by it.
+        """
         self._ledger = ledger
         self._prior_weight = prior_weight
         self._telemetry = telemetry
+        self._tiers_of = tiers_of
         self._clock = clock
         self._observed: dict[Segment, _Observed] = {}
 
     def predict(self, segment: Segment, prior: Classification) -> Prediction:
-        """`segment` is (model, tenant)."""
+        """`segment.version` is that of the classification."""
         predicted_bin = median_bin(prior.hazards)
-        hazards = prior.hazards
+        curve = SurvivalCurve.from_hazards(prior.hazards)
         if observed := self._observed.get(segment):
             events, at_risk = observed.counts.row(predicted_bin)
-            hazards = posterior_hazards(hazards, events, at_risk, self._prior_weight)
-        return Prediction(
-            curve=SurvivalCurve.from_hazards(hazards), predicted_bin=predicted_bin, prior=prior
-        )
+            hazards = posterior_hazards(prior.hazards, events, at_risk, self._prior_weight)
+            budgets = self._tiers_of(segment.model).budgets
+            curve = SurvivalCurve.from_hazards(hazards).corrected(budgets, observed.shifts)
+        return Prediction(curve=curve, predicted_bin=predicted_bin, prior=prior)
 
     def staleness(self, segment: Segment) -> str:
-        """Why the counts of this model and tenant are not fresh; empty when they are."""
+        """Why the counts of this segment are not fresh; empty when they are."""
         observed = self._observed.get(segment)
         if observed is None:
             return "observed counts: none read from Redis yet"
@@ -90,23 +111,19 @@ class Predictions:
 
     async def run(
         self,
-        models: Callable[[], Sequence[str]],
-        tenants: Sequence[str],
+        segments: Callable[[], Iterable[Segment]],
         interval_s: float,
     ) -> None:
-        """Reads the counts of every model and tenant, again and again, until cancelled."""
+        """Reads what was observed of every segment, again and again, until cancelled."""
         while True:
-            await self.refresh((model, tenant) for model in models() for tenant in tenants)
+            await self.refresh(segments())
             await asyncio.sleep(interval_s)
 
     async def refresh(self, segments: Iterable[Segment]) -> None:
         """One round. Where Redis gives nothing the old counts stand."""
         for segment in segments:
-            model, tenant = segment
-            now_s = self._clock()
             try:
-                counts = await self._ledger.read_counts(model, now_s, tenant)
-                self._observed[segment] = _Observed(self._check(counts), now_s, True)
+                self._observed[segment] = await self._read(segment)
             except LedgerUnavailable as error:
                 self._mark_stale(segment, error)
 
@@ -116,17 +133,22 @@ class Predictions:
             _log.warning("predictions of %s keep their last counts: %s", segment, error)
             self._observed[segment] = replace(observed, is_fresh=False)
 
-    def _check(self, counts: NeedCounts) -> Counts:
-        checked, num_rejected = Counts.checked(counts)
-        if num_rejected:
+    async def _read(self, segment: Segment) -> "_Observed":
+        model, version, tenant = segment.model, segment.version, segment.tenant
+        now_s = self._clock()
+        found = await self._ledger.read_counts(model, version, now_s, tenant)
+        counts, num_rejected = Counts.checked(found)
+        corrections = await self._ledger.read_corrections(model, version, tenant)
+        if num_rejected := num_rejected + corrections.num_rejected:
             self._telemetry.count_rejected(num_rejected)
-        return checked
+        return _Observed(counts, corrections.shifts, now_s, True)
 
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """The last counts that were read, and whether a later reading failed."""
+    """What was read last, and whether a later reading failed."""
 
     counts: Counts
+    shifts: tuple[float, ...]
     read_at_s: float
     is_fresh: bool

@@ -6,7 +6,7 @@ in the log and leaves what serves as it is.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from classifier.errors import ClassifierError
 from classifier.predictor import DifficultyClassifier
@@ -19,16 +19,24 @@ from router.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 _Loaded = dict[str, Classifier]
+Prepare = Callable[[str, Sequence[str]], Awaitable[None]]
+"""From a model and the versions that will decide."""
 
 
 class Rollouts:
     """Keeps `classifying` at what the store says."""
 
     def __init__(
-        self, store: ClassifierStore, classifying: Classifying, telemetry: Telemetry
+        self,
+        store: ClassifierStore,
+        classifying: Classifying,
+        prepare: Prepare,
+        telemetry: Telemetry,
     ) -> None:
+        """`prepare` is awaited before a version decides for the first time."""
         self._store = store
         self._classifying = classifying
+        self._prepare = prepare
         self._telemetry = telemetry
         self._applied: dict[str, Rollout] = {}
         self._loaded: dict[str, _Loaded] = {}
@@ -62,17 +70,16 @@ class Rollouts:
         champion = loaded.get(rollout.champion, before.champion)
         if rollout.champion == FILES:
             champion = self._classifying.of_files(model)
-        self._classifying.serve(
-            model,
-            Serving(
-                champion=champion,
-                canary=loaded.get(rollout.canary),
-                canary_share=rollout.canary_share,
-                shadow=loaded.get(rollout.shadow),
-            ),
+        serving = Serving(
+            champion=champion,
+            canary=loaded.get(rollout.canary),
+            canary_share=rollout.canary_share,
+            shadow=loaded.get(rollout.shadow),
         )
+        await self._prepare(model, serving.versions)
+        self._classifying.serve(model, serving)
         self._loaded[model], self._applied[model] = loaded, rollout
-        _log.info("classifier of %s: %s", model, _in_words(self._classifying.serving(model)))
+        _log.info("classifier of %s: %s", model, _in_words(serving))
 
     async def _load_all(self, model: str, versions: Iterable[str]) -> _Loaded:
         """The champion before this one too, so that a rollback never depends on the store."""
@@ -112,7 +119,7 @@ def load_version(serialized: bytes, model: str, version: str) -> DifficultyClass
         loaded = DifficultyClassifier.from_bytes(serialized)
     except ClassifierError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever foreign bytes provoke, the router goes on
+    except Exception as error:  # whatever foreign bytes provoke, the router goes on
         raise ClassifierError(f"not a readable classifier: {error!r}") from error
     if loaded.model != model:
         raise ClassifierError(f"it predicts for the model {loaded.model}")

@@ -34,6 +34,11 @@ class Serving:
     canary_share: float = 0.0
     shadow: Classifier | None = None
 
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Of those that decide."""
+        return tuple(found.version for found in (self.champion, self.canary) if found)
+
     def deciding(self, request_id: str) -> Classifier | None:
         """The same for the same id, on every router. None: nothing can be predicted."""
         if self.canary and slice_of(request_id) < self.canary_share * _SLICES:

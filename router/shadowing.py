@@ -17,7 +17,7 @@ from router.decisions import Decision, Prediction
 from router.errors import RouterError
 from router.limits import CurrentLimits
 from router.policy import Limits, PolicyConfig
-from router.predictions import Predictions
+from router.predictions import Predictions, segment_of
 from router.queries import Query
 from router.serving import Classifier
 from router.telemetry import Telemetry
@@ -28,7 +28,10 @@ _NO_EXPLORATION: Final = 1.0
 
 
 class Shadowing:
-    """Compares after the decision was sent on its way; what it counts reaches Redis later."""
+    """Compares after the decision was sent on its way; what it counts reaches Redis later.
+
+    The shadow's prediction is its own: only what decides has observed needs to be corrected by.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class Shadowing:
             self._telemetry.count_shadow_failure()
             return
         duration_s = time.perf_counter() - started_s
-        predicted = self._predictions.predict((query.model, query.tenant.name), prior)
+        predicted = self._predictions.predict(segment_of(query, prior), prior)
         limits = self._limits.of(query)
         try:
             tier, other = (self._tier(query, found, limits) for found in (decided, predicted))

@@ -1,6 +1,7 @@
 """The predicted need as a survival curve over thinking tokens. Pure; used by the policy."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Self
@@ -27,6 +28,21 @@ class SurvivalCurve:
     def from_hazards(cls, hazards: Hazards) -> Self:
         """`hazards` has shape (NUM_NEED_BINS,), each 0 to 1."""
         return cls((1.0, *np.cumprod(1.0 - hazards).tolist()))
+
+    def corrected(self, budgets: Sequence[int], shifts: Sequence[float]) -> Self:
+        """Shifts the logit of P(need > tokens) by `shifts` at the rising `budgets`, between them by
+        what lies between, and beyond them as at the nearest. Neither 0 nor 1 can be shifted.
+
+        It falls everywhere still: nowhere below what it is further on, so that where the shifts
+        contradict each other the larger probability, hence the larger budget, stands.
+        """
+        if not any(shifts):
+            return self
+        points = np.array(self.points)
+        shift = np.interp(_TOKENS, budgets, shifts)
+        # The odds are multiplied; written so that no division by 0 arises at 0 or 1.
+        shifted = points * np.exp(shift) / (1.0 - points + points * np.exp(shift))
+        return type(self)(tuple(np.maximum.accumulate(shifted[::-1])[::-1].tolist()))
 
     def at(self, tokens: float) -> float:
         """P(need > tokens)."""

@@ -54,7 +54,7 @@ class Telemetry:
         self._escalations = meter.create_counter(ESCALATIONS, description="Moves one tier up")
         self._failovers = meter.create_counter(FAILOVERS, description="Workers lost mid-request")
         self._rejected = meter.create_counter(
-            REJECTED_COUNTS, description="Cells of the observed needs that could not be right"
+            REJECTED_COUNTS, description="Observed numbers that could not be right"
         )
         self._refused = meter.create_counter(
             REFUSED_CLASSIFIERS, description="Versions and rollouts that could not be trusted"

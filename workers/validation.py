@@ -122,6 +122,8 @@ def _settlement(request: worker_pb2.ThinkRequest, limits: Limits) -> Problems:
         yield "settlement.tier_propensities", f"must hold {_NUM_TIERS} probabilities, or none"
     if not all(0 <= propensity <= 1 for propensity in known.tier_propensities):
         yield "settlement.tier_propensities", "must be probabilities, 0 to 1"
+    if not 0 <= known.predicted_miss <= 1:
+        yield "settlement.predicted_miss", "must be a probability, 0 to 1"
     if len(known.features) > _MAX_FEATURES:
         yield "settlement.features", f"must hold at most {_MAX_FEATURES} entries"
     yield from _prior_usage(known.prior_usage)

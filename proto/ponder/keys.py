@@ -28,12 +28,24 @@ def totals(model: str, tenant: str) -> str:
     return f"{_of_model(model)}:totals:{_encode(tenant)}"
 
 
-def counts(model: str, tenant: str | None, window: int) -> str:
+def counts(model: str, version: str, tenant: str | None, window: int) -> str:
     """Hash of one time window: `B:n:K` events in bin K and `B:r:K` requests at risk in it, among
     those whose predicted bin was B. Without a tenant: of all tenants together.
+
+    A predicted bin means something only under the classifier that predicted it, so `version` has
+    counts of its own: a new one starts from its prior, and nothing is added to old numbers.
     """
-    route = "*" if tenant is None else _encode(tenant)
-    return f"{_of_model(model)}:counts:{route}:{window}"
+    return f"{_of_model(model)}:counts:{_encode(version)}:{_route(tenant)}:{window}"
+
+
+def outcomes(model: str, version: str, tenant: str | None, window: int) -> str:
+    """Hash of one time window, see ponder/outcomes.py. Without a tenant: of all together."""
+    return f"{_of_model(model)}:outcomes:{_encode(version)}:{_route(tenant)}:{window}"
+
+
+def corrections(model: str, version: str, tenant: str) -> str:
+    """Hash: the correction of each tier, see ponder/corrections.py."""
+    return f"{_of_model(model)}:corrections:{_encode(version)}:{_encode(tenant)}"
 
 
 def traces(model: str) -> str:
@@ -81,6 +93,10 @@ def rollout_history(model: str) -> str:
 def shadow(model: str, version: str, window: int) -> str:
     """Hash of one time window: how a shadow compared, see ponder/shadow.py."""
     return f"{_of_model(model)}:shadow:{_encode(version)}:{window}"
+
+
+def _route(tenant: str | None) -> str:
+    return "*" if tenant is None else _encode(tenant)
 
 
 def _of_model(model: str) -> str:

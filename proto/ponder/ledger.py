@@ -5,7 +5,7 @@ Written by whoever ends a request (through ponder/settler.py), read by the route
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Self, TypeVar, cast
@@ -16,9 +16,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.typing import EncodableT, FieldT
 
-from ponder import bins, keys
+from ponder import keys
+from ponder.corrections import Corrections
 from ponder.counts import NeedCounts, Totals
-from ponder.settlement import Settlement, usage_from_dict, usage_to_dict
+from ponder.outcomes import Outcomes
+from ponder.settle_script import LedgerConfig as LedgerConfig
+from ponder.settle_script import script_arguments, script_keys
+from ponder.settlement import Settlement, usage_from_dict
 from ponder.v1.budget_pb2 import Usage
 
 T = TypeVar("T")
@@ -28,18 +32,6 @@ _SCAN_SIZE = 1_000
 
 class LedgerUnavailable(Exception):
     """Redis did not take or give the record: gone, slow, full, read-only or wrong."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerConfig:
-    """Times in seconds. A settlement older than `settled_life_s` can no longer be told from new."""
-
-    timeout_s: float = 0.25
-    settled_life_s: int = 7 * 86_400
-    window_s: int = 3_600
-    num_windows: int = 24
-    max_traces: int = 100_000
-    trace_life_s: int = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +111,10 @@ class Ledger:
     async def settle(self, record: Settlement) -> Settled | Duplicate:
         """Applies the record, unless its request was settled before."""
         earlier = await self._call(
-            self._settle(keys=self._settle_keys(record), args=self._settle_arguments(record))
+            self._settle(
+                keys=script_keys(record, self._config),
+                args=script_arguments(record, self._config),
+            )
         )
         if earlier is None:
             return Settled()
@@ -137,13 +132,28 @@ class Ledger:
         )
         return Totals.from_hash(found)
 
-    async def read_counts(self, model: str, now_s: float, tenant: str | None = None) -> NeedCounts:
-        """Sum of the windows that have not faded; of all tenants together when none is named."""
-        pipeline = self._client.pipeline(transaction=False)
-        newest = self._window(now_s)
-        for age in range(self._config.num_windows):
-            pipeline.hgetall(keys.counts(model, tenant, newest - age * self._config.window_s))
-        return NeedCounts.from_hashes(await self._call(pipeline.execute()))
+    async def read_counts(
+        self, model: str, version: str, now_s: float, tenant: str | None = None
+    ) -> NeedCounts:
+        """Needs of requests that this version of the classifier predicted: the sum of the windows
+        that have not faded; of all tenants together when none is named.
+        """
+        windows = self._config.windows(now_s)
+        found = await self._hashes(keys.counts(model, version, tenant, at) for at in windows)
+        return NeedCounts.from_hashes(found)
+
+    async def read_outcomes(
+        self, model: str, version: str, now_s: float, tenant: str | None = None
+    ) -> Outcomes:
+        """Outcomes of first budgets that this version decided; summed like the counts."""
+        windows = self._config.windows(now_s)
+        found = await self._hashes(keys.outcomes(model, version, tenant, at) for at in windows)
+        return Outcomes.from_hashes(found)
+
+    async def read_corrections(self, model: str, version: str, tenant: str) -> Corrections:
+        """The corrections of the tenant's coverage, all within their bounds."""
+        (found,) = await self._hashes([keys.corrections(model, version, tenant)])
+        return Corrections.from_hash(found)
 
     async def read_traces(
         self, model: str, after_id: str = "0"
@@ -227,38 +237,11 @@ class Ledger:
             if len(page) < _PAGE_SIZE:
                 return
 
-    def _window(self, time_s: float) -> int:
-        """Start of the window that holds the time, unix seconds."""
-        return int(time_s // self._config.window_s) * self._config.window_s
-
-    def _settle_keys(self, record: Settlement) -> list[str]:
-        window = self._window(record.finished_at_s)
-        return [
-            keys.settled(record.model, record.tenant, record.request_id),
-            keys.totals(record.model, record.tenant),
-            keys.counts(record.model, record.tenant, window),
-            keys.counts(record.model, None, window),
-            keys.traces(record.model),
-        ]
-
-    def _settle_arguments(self, record: Settlement) -> list[str | int]:
-        config = self._config
-        outcome = record.usage.thinking_tokens, record.budget_tokens, record.stop
-        event_bin = bins.event_bin(*outcome)
-        arguments: list[str | int] = [
-            json.dumps(usage_to_dict(record.usage), separators=(",", ":")),
-            config.settled_life_s,
-            self._window(record.finished_at_s) + config.num_windows * config.window_s,
-            config.max_traces,
-            config.trace_life_s,
-            record.to_json(),
-            record.predicted_bin or 0,
-            0 if record.predicted_bin is None else bins.num_at_risk_bins(*outcome),
-            -1 if event_bin is None else event_bin,
-        ]
-        for field, increment in Totals.of(record.usage).to_hash().items():
-            arguments += [field, increment]
-        return arguments
+    async def _hashes(self, names: Iterable[str]) -> list[dict[bytes, bytes]]:
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.hgetall(name)
+        return cast("list[dict[bytes, bytes]]", await self._call(pipeline.execute()))
 
     async def _call(self, reply: Awaitable[T]) -> T:
         return await within(self._config.timeout_s, reply)

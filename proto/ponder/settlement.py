@@ -15,8 +15,9 @@ from ponder.v1 import reasoner_pb2, worker_pb2
 from ponder.v1.budget_pb2 import FinishReason, Pool, ThinkingStop, Tier, Usage
 from ponder.v1.reasoner_pb2 import Rule
 
-SCHEMA_VERSION: Final = 2
-"""Written into every record. Version 1 has no schema_version and no tier_propensities."""
+SCHEMA_VERSION: Final = 3
+"""Written into every record. Version 1 has no schema_version and no tier_propensities; 1 and 2 have
+no predicted_miss."""
 
 _ENUMS: Mapping[str, Any] = {
     "tier": Tier,
@@ -37,6 +38,9 @@ class Settlement:
     `tier` and `budget_tokens` are those that were reached. The policy decided on the tier that is
     `usage.escalations` below it, with probability `propensity`; `tier_propensities` has the
     probability of each tier, simple first, and is empty in records of version 1.
+
+    `predicted_miss` is the router's P(need > first budget). It is None unless the prediction alone
+    decided on that budget, and then the request says nothing about how well it was predicted.
     """
 
     request_id: str
@@ -53,6 +57,7 @@ class Settlement:
     prior_hazards: tuple[float, ...]
     propensity: float
     tier_propensities: tuple[float, ...] = ()
+    predicted_miss: float | None = None
     classifier_version: str
     features: tuple[int, ...]
     prompt: str | None
@@ -68,6 +73,8 @@ class Settlement:
                 raise ValueError(f"{name} is empty: a settlement needs it")
         if self.predicted_bin is not None and not 0 <= self.predicted_bin <= bins.NUM_NEED_BINS:
             raise ValueError(f"predicted_bin is {self.predicted_bin}, not 0..{bins.NUM_NEED_BINS}")
+        if self.predicted_miss is not None and not 0.0 <= self.predicted_miss <= 1.0:
+            raise ValueError(f"predicted_miss is {self.predicted_miss}, not 0 to 1")
 
     def to_json(self) -> str:
         """One line, without a line break in it; enums by name."""
@@ -80,10 +87,10 @@ class Settlement:
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
-        """Raises ValueError for anything that to_json, now or in version 1, did not write."""
+        """Raises ValueError for anything that to_json, now or in versions 1, 2, did not write."""
         try:
             record = json.loads(line)
-            if (version := record.pop("schema_version", 1)) not in (1, SCHEMA_VERSION):
+            if (version := record.pop("schema_version", 1)) not in range(1, SCHEMA_VERSION + 1):
                 raise ValueError(f"not a settlement: schema_version is {version!r}")
             for name, enum in _ENUMS.items():
                 record[name] = enum.Value(record[name])
@@ -158,6 +165,7 @@ def settlement_of(
         prior_hazards=tuple(known.prior_hazards),
         propensity=known.propensity,
         tier_propensities=tuple(known.tier_propensities),
+        predicted_miss=known.predicted_miss if known.HasField("predicted_miss") else None,
         classifier_version=known.classifier_version,
         features=tuple(known.features),
         prompt=prompt_text(request) if known.store_prompt else None,

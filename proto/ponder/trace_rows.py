@@ -59,6 +59,12 @@ TRACE_FIELDS: Final = (
     TraceField(
         "tier_propensities", "reals", "probability of deciding on each tier, simple first; or empty"
     ),
+    TraceField(
+        "predicted_miss",
+        "real",
+        "predicted P(need > first budget); null unless the prediction alone decided on it",
+        nullable=True,
+    ),
     TraceField("classifier_version", "text", "empty without a prediction"),
     TraceField("features", "ids", "hashed n-grams of the prompt; may be empty"),
     TraceField("prompt", "text", "null unless kept by the deployment and asked for", nullable=True),
@@ -79,6 +85,8 @@ _ENUMS: Mapping[str, Any] = MappingProxyType(
 )
 _USAGE: Final = tuple(field.name for field in Usage.DESCRIPTOR.fields)
 _SETTLEMENT: Final = tuple(field.name for field in fields(Settlement) if field.name != "usage")
+_LATER: Final = ("predicted_miss",)
+"""Nullable columns that rows written before they existed do not have."""
 _LISTS: Final = ("prior_hazards", "tier_propensities", "features")
 
 
@@ -97,7 +105,8 @@ def to_row(trace_id: str, settlement: Settlement, *, with_prompt: bool) -> dict[
 def from_row(row: Mapping[str, Any]) -> Settlement:
     """The inverse of to_row, less the trace id. Raises ValueError."""
     try:
-        values = {name: row[name] for name in _SETTLEMENT}
+        values = {name: row[name] for name in _SETTLEMENT if name not in _LATER}
+        values |= {name: row.get(name) for name in _LATER}
         values |= {name: enum.Value(row[name]) for name, enum in _ENUMS.items()}
         values |= {name: tuple(row[name]) for name in _LISTS}
         return Settlement(usage=Usage(**{name: row[name] for name in _USAGE}), **values)

@@ -34,6 +34,7 @@ _SETTLEMENT = Settlement(
     prior_hazards=(0.1, 0.25, 0.5),
     propensity=0.99,
     tier_propensities=(0.99, 0.01, 0.0, 0.0),
+    predicted_miss=0.0625,
     classifier_version="v1",
     features=(3, 4_000_000_000),
     prompt='Reach 24 from 3, 5, "6" and 8.\nOnce each. é',

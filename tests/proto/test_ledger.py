@@ -83,7 +83,7 @@ async def test_counts_are_the_sum_of_what_each_request_says(ledger, make_settlem
             make_settlement(request_id=f"r{i}", budget_tokens=budget, stop=stop, usage=usage)
         )
 
-    counts = await ledger.read_counts("model-1", NOW_S, tenant="tenant-1")
+    counts = await ledger.read_counts("model-1", "v1", NOW_S, tenant="tenant-1")
 
     vectors = [bins.need_vectors(*outcome) for outcome in outcomes]
     assert counts.events[2] == tuple(map(sum, zip(*(n for n, _ in vectors), strict=True)))
@@ -95,11 +95,21 @@ async def test_counts_are_kept_by_tenant_and_for_all_together(ledger, make_settl
     for tenant in ("a", "b"):
         await ledger.settle(make_settlement(tenant=tenant))
 
-    of_a = await ledger.read_counts("model-1", NOW_S, tenant="a")
-    of_all = await ledger.read_counts("model-1", NOW_S)
+    of_a = await ledger.read_counts("model-1", "v1", NOW_S, tenant="a")
+    of_all = await ledger.read_counts("model-1", "v1", NOW_S)
 
     assert of_a.events[2][4] == 1
     assert of_all.events[2][4] == 2
+
+
+async def test_a_new_version_of_the_classifier_starts_without_counts(ledger, make_settlement):
+    await ledger.settle(make_settlement())
+    await ledger.settle(make_settlement(request_id="r2", classifier_version="v2"))
+
+    for version in ("v1", "v2"):
+        counts = await ledger.read_counts("model-1", version, NOW_S)
+        assert counts.events[2][4] == 1
+    assert await ledger.read_counts("model-1", "v3", NOW_S) == NeedCounts.from_hashes([])
 
 
 async def test_counts_fade_window_by_window(ledger, make_settlement):
@@ -107,8 +117,8 @@ async def test_counts_fade_window_by_window(ledger, make_settlement):
     config = ledger.config
     life_s = config.window_s * config.num_windows
 
-    before = await ledger.read_counts("model-1", NOW_S + life_s - config.window_s)
-    after = await ledger.read_counts("model-1", NOW_S + life_s)
+    before = await ledger.read_counts("model-1", "v1", NOW_S + life_s - config.window_s)
+    after = await ledger.read_counts("model-1", "v1", NOW_S + life_s)
 
     assert (before.events[2][4], after.events[2][4]) == (1, 0)
 
@@ -125,7 +135,7 @@ async def test_a_window_that_faded_before_its_record_arrived_leaves_no_key(
 async def test_a_request_without_prediction_counts_in_no_posterior(ledger, make_settlement):
     await ledger.settle(make_settlement(predicted_bin=None))
 
-    assert await ledger.read_counts("model-1", NOW_S) == NeedCounts.from_hashes([])
+    assert await ledger.read_counts("model-1", "v1", NOW_S) == NeedCounts.from_hashes([])
 
 
 def test_wrong_numbers_in_redis_cannot_leave_the_valid_range():
@@ -156,6 +166,7 @@ async def test_a_key_of_the_wrong_type_changes_nothing(ledger, raw, make_settlem
 
     assert (await ledger.totals("model-1", "tenant-1")).requests == 0
     await raw.delete(keys.traces("model-1"))
+    assert await raw.keys("*") == []
     assert await ledger.settle(make_settlement()) == Settled()
 
 
@@ -248,7 +259,7 @@ async def test_a_redis_that_is_gone_is_one_error(tmp_path, make_settlement):
     with pytest.raises(LedgerUnavailable):
         await ledger.settle(make_settlement())
     with pytest.raises(LedgerUnavailable):
-        await ledger.read_counts("model-1", NOW_S)
+        await ledger.read_counts("model-1", "v1", NOW_S)
     await ledger.close()
 
 

@@ -19,15 +19,24 @@ def test_a_record_survives_json(make_settlement):
 
 def test_a_record_of_version_1_is_read_without_the_probabilities_it_lacks(make_settlement):
     old = json.loads(make_settlement().to_json())
-    del old["schema_version"], old["tier_propensities"]
+    del old["schema_version"], old["tier_propensities"], old["predicted_miss"]
 
-    assert Settlement.from_json(json.dumps(old)) == make_settlement(tier_propensities=())
+    expected = make_settlement(tier_propensities=(), predicted_miss=None)
+    assert Settlement.from_json(json.dumps(old)) == expected
 
 
-def test_a_record_of_a_later_version_is_refused_by_its_version(make_settlement):
-    later = json.loads(make_settlement().to_json()) | {"schema_version": 3}
+def test_a_record_of_version_2_is_read_without_a_predicted_miss(make_settlement):
+    old = json.loads(make_settlement().to_json()) | {"schema_version": 2}
+    del old["predicted_miss"]
 
-    with pytest.raises(ValueError, match="schema_version is 3"):
+    assert Settlement.from_json(json.dumps(old)) == make_settlement(predicted_miss=None)
+
+
+@pytest.mark.parametrize("version", [0, 4, "3", None])
+def test_a_record_of_an_unknown_version_is_refused_by_its_version(make_settlement, version):
+    later = json.loads(make_settlement().to_json()) | {"schema_version": version}
+
+    with pytest.raises(ValueError, match=f"schema_version is {version!r}"):
         Settlement.from_json(json.dumps(later))
 
 
@@ -48,6 +57,12 @@ def test_a_record_needs_its_keys(make_settlement, name: str):
 def test_a_predicted_bin_must_exist(make_settlement):
     with pytest.raises(ValueError, match="predicted_bin is 10"):
         make_settlement(predicted_bin=10)
+
+
+@pytest.mark.parametrize("miss", [-0.1, 1.1, float("nan")])
+def test_a_predicted_miss_is_a_probability(make_settlement, miss: float):
+    with pytest.raises(ValueError, match="predicted_miss is"):
+        make_settlement(predicted_miss=miss)
 
 
 def test_usage_adds_up_over_segments():
@@ -103,3 +118,12 @@ def test_without_a_prediction_there_is_no_predicted_bin():
     )
 
     assert (without.predicted_bin, predicted.predicted_bin) == (None, 3)
+
+
+def test_a_predicted_miss_of_0_is_not_one_that_is_missing():
+    done = worker_pb2.ThinkDone()
+
+    without = settlement_of(think_request(), done, worker="w", finished_at_s=1.0)
+    sure = settlement_of(think_request(predicted_miss=0.0), done, worker="w", finished_at_s=1.0)
+
+    assert (without.predicted_miss, sure.predicted_miss) == (None, 0.0)

@@ -22,8 +22,16 @@ def test_the_prompt_is_left_out_unless_asked_for(make_settlement):
     assert from_row(row) == make_settlement(prompt=None)
 
 
+def test_a_row_from_before_predicted_misses_is_read(make_settlement):
+    row = to_row("7-0", make_settlement(), with_prompt=True)
+    del row["predicted_miss"]
+
+    assert from_row(row) == make_settlement(predicted_miss=None)
+
+
 def test_only_what_may_be_missing_is_ever_null(make_settlement):
-    row = to_row("7-0", make_settlement(predicted_bin=None, prompt=None), with_prompt=True)
+    bare = make_settlement(predicted_bin=None, predicted_miss=None, prompt=None)
+    row = to_row("7-0", bare, with_prompt=True)
 
     nulls = {name for name, value in row.items() if value is None}
     assert nulls == {field.name for field in TRACE_FIELDS if field.nullable}

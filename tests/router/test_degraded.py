@@ -44,7 +44,7 @@ async def test_a_trace_without_prediction_holds_the_features_to_train_the_first_
 async def test_a_request_without_prediction_counts_in_no_posterior(start):
     async with start() as stack:
         await stack.reason()
-        counts = await stack.ledger.read_counts("small", time.time(), "local")
+        counts = await stack.ledger.read_counts("small", "", time.time(), "local")
 
     assert sum(map(sum, counts.at_risk)) == 0
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
+from ponder.corrections import MAX_SHIFT
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import (
     POOL_EASY,
@@ -244,6 +245,38 @@ def test_a_share_of_automatic_decisions_is_promoted_one_tier():
     choice = decide(curve=needing(20), config=EXPLORING, draw=EXPLORE)
 
     assert (choice.tier, choice.rule) == (TIER_MODERATE, pb.RULE_EXPLORATION)
+
+
+@given(
+    curves,
+    st.lists(st.floats(-MAX_SHIFT, MAX_SHIFT), min_size=4, max_size=4),
+    st.floats(0.01, 0.99),
+)
+def test_a_correction_moves_the_tier_no_further_than_its_bounds_do(curve, shifts, coverage):
+    """Whatever Redis holds is read as shifts like these, see tests/proto/test_corrections.py."""
+    lowest, highest = (
+        decide(wish(coverage=coverage), curve.corrected(TABLE.budgets, [bound] * 4)).tier
+        for bound in (-MAX_SHIFT, MAX_SHIFT)
+    )
+
+    chosen = decide(wish(coverage=coverage), curve.corrected(TABLE.budgets, shifts)).tier
+
+    assert lowest <= chosen <= highest
+
+
+def test_what_the_prediction_alone_decided_tells_its_probability():
+    curve = needing(300)
+    lowered = decide(curve=curve, asked=wish(max_tier=TIER_SIMPLE))
+    explored = decide(curve=curve, config=EXPLORING, draw=EXPLORE)
+    stayed = decide(curve=curve, config=EXPLORING)
+    raised = escalate(stayed, wish(), FREE, TABLE)
+
+    assert stayed.predicted_miss == curve.at(500) == 0.0
+    assert raised is not None
+    assert raised.predicted_miss == 0.0
+    assert lowered.predicted_miss is explored.predicted_miss is None
+    assert decide().predicted_miss is None
+    assert decide(wish(tier=TIER_SIMPLE), curve).predicted_miss is None
 
 
 def test_at_the_top_nothing_is_promoted_and_the_decision_is_certain():

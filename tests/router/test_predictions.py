@@ -1,13 +1,16 @@
 """Observed needs correct the classifier: soon, within bounds, and never from nonsense."""
 
+import math
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 import redis
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from ponder import keys
 from ponder.bins import NUM_NEED_BINS
@@ -16,10 +19,13 @@ from ponder.ledger import Ledger
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_SIMPLE
 from router.decisions import Classification
-from router.predictions import Counts, Predictions
-from router.telemetry import Telemetry
+from router.predictions import Counts, Predictions, Segment
+from router.survival import SurvivalCurve
+from router.telemetry import REJECTED_COUNTS, Telemetry
+from router.tiers import TierTable
 
-SEGMENT = ("small", "local")
+SEGMENT = Segment(model="small", version="1", tenant="local")
+OTHER = replace(SEGMENT, tenant="other")
 PRIOR = Classification(hazards=np.full(NUM_NEED_BINS, 0.5), features=(), version="1")
 ROW = 0  # half of the needs of PRIOR are within bin 0, so its median is
 
@@ -33,13 +39,23 @@ async def ledger(redis_url: str) -> AsyncIterator[Ledger]:
 
 @pytest.fixture
 def predictions(ledger: Ledger) -> Predictions:
-    return Predictions(ledger, 50.0, Telemetry(MeterProvider()))
+    return Predictions(ledger, 50.0, Telemetry(MeterProvider()), lambda _: TierTable())
 
 
-def write_counts(redis_url: str, fields: dict[str, str | int]) -> None:
+def write_counts(redis_url: str, fields: dict[str, str | int], version: str = "1") -> None:
     window = int(time.time() // 3_600) * 3_600
     with redis.Redis.from_url(redis_url) as client:
-        client.hset(keys.counts("small", "local", window), mapping=fields)
+        client.hset(keys.counts("small", version, "local", window), mapping=fields)
+
+
+def write_corrections(redis_url: str, tenant: str, *values: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        fields = {str(tier): value for tier, value in enumerate(values, 1)}
+        client.hset(keys.corrections("small", "1", tenant), mapping=fields)
+
+
+def logit(probability: float) -> float:
+    return math.log(probability / (1.0 - probability))
 
 
 async def test_nothing_read_means_the_bare_classifier(predictions):
@@ -61,10 +77,50 @@ async def test_counts_of_the_predicted_bin_move_the_hazards(predictions, redis_u
 async def test_counts_of_other_bins_and_tenants_do_not(predictions, redis_url):
     write_counts(redis_url, {f"{ROW + 1}:r:0": 50})
 
-    await predictions.refresh([SEGMENT, ("small", "other")])
+    await predictions.refresh([SEGMENT, OTHER])
 
     assert predictions.predict(SEGMENT, PRIOR).curve.points[1] == 0.5
-    assert predictions.predict(("small", "other"), PRIOR).curve.points[1] == 0.5
+    assert predictions.predict(OTHER, PRIOR).curve.points[1] == 0.5
+
+
+async def test_counts_of_another_version_of_the_classifier_do_not(predictions, redis_url):
+    write_counts(redis_url, {f"{ROW}:r:0": 50}, version="2")
+    second = replace(SEGMENT, version="2")
+
+    await predictions.refresh([SEGMENT, second])
+
+    assert predictions.predict(SEGMENT, PRIOR).curve.points[1] == 0.5
+    assert predictions.predict(second, replace(PRIOR, version="2")).curve.points[1] == 0.75
+
+
+async def test_a_correction_shifts_the_probability_at_its_tiers_budget(predictions, redis_url):
+    write_corrections(redis_url, "local", "1.0", "0", "-1.0", "0")
+
+    await predictions.refresh([SEGMENT, OTHER])
+
+    before, after = (predictions.predict(of, PRIOR).curve for of in (OTHER, SEGMENT))
+    moved = [logit(after.at(b)) - logit(before.at(b)) for b in TierTable().budgets]
+    assert moved == pytest.approx([1.0, 0.0, -1.0, 0.0])
+    assert before.points == SurvivalCurve.from_hazards(PRIOR.hazards).points
+
+
+@pytest.mark.parametrize("poison", ["nan", "inf", "1e300", "-7", "twelve"])
+async def test_a_poisoned_correction_corrects_nothing_and_is_counted(ledger, redis_url, poison):
+    metrics = InMemoryMetricReader()
+    telemetry = Telemetry(MeterProvider([metrics]))
+    predictions = Predictions(ledger, 50.0, telemetry, lambda _: TierTable())
+    write_corrections(redis_url, "local", poison, poison, "1.0", poison)
+    write_corrections(redis_url, "other", "0.5")
+
+    await predictions.refresh([SEGMENT, OTHER])
+
+    curve = predictions.predict(SEGMENT, PRIOR).curve
+    assert curve.at(50) == pytest.approx(0.25)
+    assert logit(curve.at(2_000)) - logit(0.5**7) == pytest.approx(1.0)
+    assert logit(predictions.predict(OTHER, PRIOR).curve.at(50)) == pytest.approx(logit(0.25) + 0.5)
+    measured = metrics.get_metrics_data()
+    assert measured is not None
+    assert REJECTED_COUNTS in measured.to_json()
 
 
 async def test_nonsense_in_redis_leaves_the_prior(predictions, redis_url):
@@ -99,11 +155,12 @@ def test_impossible_cells_are_counted():
 async def test_a_key_of_the_wrong_type_makes_only_its_tenant_stale(predictions, redis_url):
     window = int(time.time() // 3_600) * 3_600
     with redis.Redis.from_url(redis_url) as client:
-        client.set(keys.counts("small", "broken", window), "text")
+        client.set(keys.counts("small", "1", "broken", window), "text")
+    broken = replace(SEGMENT, tenant="broken")
 
-    await predictions.refresh([("small", "broken"), SEGMENT])
+    await predictions.refresh([broken, SEGMENT])
 
-    assert predictions.staleness(("small", "broken"))
+    assert predictions.staleness(broken)
     assert not predictions.staleness(SEGMENT)
 
 
@@ -120,6 +177,27 @@ async def test_a_few_hundred_requests_of_another_kind_change_the_tier(start, cla
     assert after.need.p50_tokens > before.need.p50_tokens
 
 
+async def test_what_the_prediction_decided_is_settled_with_its_outcome(start, classifier_path):
+    prompt = "Find x when 6x + 3 = 39."
+    async with start(classifier=str(classifier_path)) as stack:
+        planned = await stack.plan_when(lambda found: not found.degraded, prompt=prompt)
+        stack.easy.script.need = lambda request: 200
+        await stack.reason(prompt=prompt)
+        await stack.reason(prompt=prompt, tier=TIER_COMPLEX)
+        await stack.reason(prompt="Reach 24 from 3, 5, 6 and 8.", max_tier=TIER_SIMPLE)
+        automatic, explicit, clamped = await stack.traces()
+        outcomes = await stack.ledger.read_outcomes(
+            "small", planned.classifier_version, time.time(), "local"
+        )
+
+    assert automatic.usage.escalations == 1
+    assert automatic.predicted_miss == pytest.approx(planned.survival[0].survival)
+    assert (explicit.predicted_miss, clamped.predicted_miss) == (None, None)
+    assert (outcomes.total.decided, outcomes.total.missed) == (1, 1)
+    assert outcomes.total.expected == pytest.approx(automatic.predicted_miss, abs=1e-6)
+    assert outcomes.tiers[TIER_SIMPLE].missed == 1
+
+
 async def test_explored_requests_carry_the_propensity_into_the_trace(start, classifier_path):
     async with start(classifier=str(classifier_path), exploration=0.5) as stack:
         rules: dict[int, pb.Decision] = {}
@@ -132,6 +210,7 @@ async def test_explored_requests_carry_the_propensity_into_the_trace(start, clas
     assert set(rules) == {pb.RULE_AUTOMATIC, pb.RULE_EXPLORATION}
     assert {decision.propensity for decision in rules.values()} == {0.5}
     assert {trace.propensity for trace in traces} == {0.5}
+    assert all((t.predicted_miss is None) == (t.rule == pb.RULE_EXPLORATION) for t in traces)
     assert all(sorted(trace.tier_propensities) == [0.0, 0.0, 0.5, 0.5] for trace in traces)
     assert all(len(trace.prior_hazards) == NUM_NEED_BINS for trace in traces)
     assert all(trace.features for trace in traces)

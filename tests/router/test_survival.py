@@ -12,6 +12,8 @@ from router.survival import SurvivalCurve, median_bin, posterior_hazards
 
 hazard_lists = st.lists(st.floats(0.0, 1.0), min_size=NUM_NEED_BINS, max_size=NUM_NEED_BINS)
 hazards = hazard_lists.map(np.array)
+BUDGETS = (50, 500, 2_000, 10_000)
+any_shifts = st.lists(st.floats(-2.5, 2.5), min_size=4, max_size=4)
 count_pairs = st.lists(
     st.integers(0, 1 << 40).flatmap(lambda r: st.tuples(st.integers(0, r), st.just(r))),
     min_size=NUM_NEED_BINS,
@@ -30,6 +32,27 @@ def test_the_posterior_lies_between_the_prior_and_what_was_observed(prior, pairs
     slack = 1e-9
     assert (posterior >= np.minimum(prior, observed) - slack).all()
     assert (posterior <= np.maximum(prior, observed) + slack).all()
+
+
+@given(hazards, any_shifts)
+def test_a_corrected_curve_falls_from_one_and_stays_between_the_bounds(prior, shifts):
+    curve = SurvivalCurve.from_hazards(prior)
+
+    points = curve.corrected(BUDGETS, shifts).points
+
+    lowest, highest = (curve.corrected(BUDGETS, [bound] * 4).points for bound in (-2.5, 2.5))
+    assert points[0] == 1.0
+    assert all(above >= below >= 0.0 for above, below in pairwise(points))
+    slack = 1e-12
+    triples = zip(lowest, points, highest, strict=True)
+    assert all(low - slack <= point <= high + slack for low, point, high in triples)
+
+
+@given(hazards)
+def test_no_shift_changes_nothing(prior):
+    curve = SurvivalCurve.from_hazards(prior)
+
+    assert curve.corrected(BUDGETS, [0.0] * 4) == curve
 
 
 @given(hazards, st.floats(1.0, 1e6))

@@ -33,6 +33,7 @@ BAD_INPUT = {
     "settlement.propensity": {"settlement": {"propensity": -1.0}},
     "settlement.tier_propensities: must hold": {"settlement": {"tier_propensities": [1.0]}},
     "settlement.tier_propensities: must be": {"settlement": {"tier_propensities": [2.0] * 4}},
+    "settlement.predicted_miss": {"settlement": {"predicted_miss": math.nan}},
     "settlement.features": {"settlement": {"features": [1] * 65_537}},
     "settlement.prior_usage.gpu_seconds": {
         "settlement": {"prior_usage": budget_pb2.Usage(gpu_seconds=math.inf)}

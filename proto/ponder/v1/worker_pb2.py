@@ -26,7 +26,7 @@ from ponder.v1 import budget_pb2 as ponder_dot_v1_dot_budget__pb2
 from ponder.v1 import reasoner_pb2 as ponder_dot_v1_dot_reasoner__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ponder/v1/worker.proto\x12\tponder.v1\x1a\x16ponder/v1/budget.proto\x1a\x18ponder/v1/reasoner.proto\"\xdb\x02\n\x0cThinkRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\r\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12(\n\x08messages\x18\x05 \x03(\x0b\x32\x16.ponder.v1.ChatMessage\x12\x1f\n\x13thinking_prefix_ids\x18\x06 \x03(\rB\x02\x10\x01\x12\x17\n\x0fthinking_budget\x18\x07 \x01(\r\x12\x19\n\x11max_answer_tokens\x18\x08 \x01(\r\x12%\n\x08sampling\x18\t \x01(\x0b\x32\x13.ponder.v1.Sampling\x12\x1c\n\x14\x61nswer_on_exhaustion\x18\n \x01(\x08\x12\x18\n\x10include_thinking\x18\x0b \x01(\x08\x12)\n\nsettlement\x18\x0c \x01(\x0b\x32\x15.ponder.v1.Settlement\"\xc5\x02\n\nSettlement\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1d\n\x04tier\x18\x02 \x01(\x0e\x32\x0f.ponder.v1.Tier\x12\x1d\n\x04pool\x18\x03 \x01(\x0e\x32\x0f.ponder.v1.Pool\x12\x1d\n\x04rule\x18\x04 \x01(\x0e\x32\x0f.ponder.v1.Rule\x12\x15\n\rpredicted_bin\x18\x05 \x01(\r\x12\x15\n\rprior_hazards\x18\x06 \x03(\x02\x12\x12\n\npropensity\x18\x07 \x01(\x01\x12\x1a\n\x12\x63lassifier_version\x18\x08 \x01(\t\x12\x14\n\x08\x66\x65\x61tures\x18\t \x03(\rB\x02\x10\x01\x12\x14\n\x0cstore_prompt\x18\n \x01(\x08\x12%\n\x0bprior_usage\x18\x0b \x01(\x0b\x32\x10.ponder.v1.Usage\x12\x19\n\x11tier_propensities\x18\x0c \x03(\x01\"\x93\x01\n\nThinkEvent\x12,\n\x08thinking\x18\x01 \x01(\x0b\x32\x18.ponder.v1.ThinkingChunkH\x00\x12(\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x16.ponder.v1.AnswerChunkH\x00\x12$\n\x04\x64one\x18\x03 \x01(\x0b\x32\x14.ponder.v1.ThinkDoneH\x00\x42\x07\n\x05\x65vent\".\n\rThinkingChunk\x12\x0f\n\x03ids\x18\x01 \x03(\rB\x02\x10\x01\x12\x0c\n\x04text\x18\x02 \x01(\t\"/\n\x0b\x41nswerChunk\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nnum_tokens\x18\x02 \x01(\r\"\xbe\x01\n\tThinkDone\x12%\n\x04stop\x18\x01 \x01(\x0e\x32\x17.ponder.v1.ThinkingStop\x12.\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x17.ponder.v1.FinishReason\x12\x1f\n\x05usage\x18\x03 \x01(\x0b\x32\x10.ponder.v1.Usage\x12\x10\n\x08queue_ms\x18\x04 \x01(\x01\x12\x16\n\x0e\x66irst_token_ms\x18\x05 \x01(\x01\x12\x0f\n\x07settled\x18\x06 \x01(\x08\"\x0e\n\x0cWatchRequest\"\xb2\x02\n\x04Load\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x15\n\rfree_kv_pages\x18\x03 \x01(\r\x12\x16\n\x0etotal_kv_pages\x18\x04 \x01(\r\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01\x12 \n\x18time_per_output_token_ms\x18\x06 \x01(\x01\x12\x13\n\x0bmax_running\x18\x07 \x01(\r\x12\x0e\n\x06models\x18\x08 \x03(\t\x12\x1e\n\x16time_to_first_token_ms\x18\t \x01(\x01\x12\x12\n\nbatch_size\x18\n \x01(\x01\x12\x13\n\x0bpreemptions\x18\x0b \x01(\x04\x12\x15\n\rprefix_tokens\x18\x0c \x01(\x04\x12\x17\n\x0f\x66\x61iled_requests\x18\r \x01(\x04\x32x\n\x06Worker\x12\x39\n\x05Think\x12\x17.ponder.v1.ThinkRequest\x1a\x15.ponder.v1.ThinkEvent0\x01\x12\x33\n\x05Watch\x12\x17.ponder.v1.WatchRequest\x1a\x0f.ponder.v1.Load0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ponder/v1/worker.proto\x12\tponder.v1\x1a\x16ponder/v1/budget.proto\x1a\x18ponder/v1/reasoner.proto\"\xdb\x02\n\x0cThinkRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07segment\x18\x02 \x01(\r\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12(\n\x08messages\x18\x05 \x03(\x0b\x32\x16.ponder.v1.ChatMessage\x12\x1f\n\x13thinking_prefix_ids\x18\x06 \x03(\rB\x02\x10\x01\x12\x17\n\x0fthinking_budget\x18\x07 \x01(\r\x12\x19\n\x11max_answer_tokens\x18\x08 \x01(\r\x12%\n\x08sampling\x18\t \x01(\x0b\x32\x13.ponder.v1.Sampling\x12\x1c\n\x14\x61nswer_on_exhaustion\x18\n \x01(\x08\x12\x18\n\x10include_thinking\x18\x0b \x01(\x08\x12)\n\nsettlement\x18\x0c \x01(\x0b\x32\x15.ponder.v1.Settlement\"\xf5\x02\n\nSettlement\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x1d\n\x04tier\x18\x02 \x01(\x0e\x32\x0f.ponder.v1.Tier\x12\x1d\n\x04pool\x18\x03 \x01(\x0e\x32\x0f.ponder.v1.Pool\x12\x1d\n\x04rule\x18\x04 \x01(\x0e\x32\x0f.ponder.v1.Rule\x12\x15\n\rpredicted_bin\x18\x05 \x01(\r\x12\x15\n\rprior_hazards\x18\x06 \x03(\x02\x12\x12\n\npropensity\x18\x07 \x01(\x01\x12\x1a\n\x12\x63lassifier_version\x18\x08 \x01(\t\x12\x14\n\x08\x66\x65\x61tures\x18\t \x03(\rB\x02\x10\x01\x12\x14\n\x0cstore_prompt\x18\n \x01(\x08\x12%\n\x0bprior_usage\x18\x0b \x01(\x0b\x32\x10.ponder.v1.Usage\x12\x19\n\x11tier_propensities\x18\x0c \x03(\x01\x12\x1b\n\x0epredicted_miss\x18\r \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_predicted_miss\"\x93\x01\n\nThinkEvent\x12,\n\x08thinking\x18\x01 \x01(\x0b\x32\x18.ponder.v1.ThinkingChunkH\x00\x12(\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x16.ponder.v1.AnswerChunkH\x00\x12$\n\x04\x64one\x18\x03 \x01(\x0b\x32\x14.ponder.v1.ThinkDoneH\x00\x42\x07\n\x05\x65vent\".\n\rThinkingChunk\x12\x0f\n\x03ids\x18\x01 \x03(\rB\x02\x10\x01\x12\x0c\n\x04text\x18\x02 \x01(\t\"/\n\x0b\x41nswerChunk\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nnum_tokens\x18\x02 \x01(\r\"\xbe\x01\n\tThinkDone\x12%\n\x04stop\x18\x01 \x01(\x0e\x32\x17.ponder.v1.ThinkingStop\x12.\n\rfinish_reason\x18\x02 \x01(\x0e\x32\x17.ponder.v1.FinishReason\x12\x1f\n\x05usage\x18\x03 \x01(\x0b\x32\x10.ponder.v1.Usage\x12\x10\n\x08queue_ms\x18\x04 \x01(\x01\x12\x16\n\x0e\x66irst_token_ms\x18\x05 \x01(\x01\x12\x0f\n\x07settled\x18\x06 \x01(\x08\"\x0e\n\x0cWatchRequest\"\xb2\x02\n\x04Load\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\x15\n\rfree_kv_pages\x18\x03 \x01(\r\x12\x16\n\x0etotal_kv_pages\x18\x04 \x01(\r\x12\x19\n\x11tokens_per_second\x18\x05 \x01(\x01\x12 \n\x18time_per_output_token_ms\x18\x06 \x01(\x01\x12\x13\n\x0bmax_running\x18\x07 \x01(\r\x12\x0e\n\x06models\x18\x08 \x03(\t\x12\x1e\n\x16time_to_first_token_ms\x18\t \x01(\x01\x12\x12\n\nbatch_size\x18\n \x01(\x01\x12\x13\n\x0bpreemptions\x18\x0b \x01(\x04\x12\x15\n\rprefix_tokens\x18\x0c \x01(\x04\x12\x17\n\x0f\x66\x61iled_requests\x18\r \x01(\x04\x32x\n\x06Worker\x12\x39\n\x05Think\x12\x17.ponder.v1.ThinkRequest\x1a\x15.ponder.v1.ThinkEvent0\x01\x12\x33\n\x05Watch\x12\x17.ponder.v1.WatchRequest\x1a\x0f.ponder.v1.Load0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,19 +42,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_THINKREQUEST']._serialized_start=88
   _globals['_THINKREQUEST']._serialized_end=435
   _globals['_SETTLEMENT']._serialized_start=438
-  _globals['_SETTLEMENT']._serialized_end=763
-  _globals['_THINKEVENT']._serialized_start=766
-  _globals['_THINKEVENT']._serialized_end=913
-  _globals['_THINKINGCHUNK']._serialized_start=915
-  _globals['_THINKINGCHUNK']._serialized_end=961
-  _globals['_ANSWERCHUNK']._serialized_start=963
-  _globals['_ANSWERCHUNK']._serialized_end=1010
-  _globals['_THINKDONE']._serialized_start=1013
-  _globals['_THINKDONE']._serialized_end=1203
-  _globals['_WATCHREQUEST']._serialized_start=1205
-  _globals['_WATCHREQUEST']._serialized_end=1219
-  _globals['_LOAD']._serialized_start=1222
-  _globals['_LOAD']._serialized_end=1528
-  _globals['_WORKER']._serialized_start=1530
-  _globals['_WORKER']._serialized_end=1650
+  _globals['_SETTLEMENT']._serialized_end=811
+  _globals['_THINKEVENT']._serialized_start=814
+  _globals['_THINKEVENT']._serialized_end=961
+  _globals['_THINKINGCHUNK']._serialized_start=963
+  _globals['_THINKINGCHUNK']._serialized_end=1009
+  _globals['_ANSWERCHUNK']._serialized_start=1011
+  _globals['_ANSWERCHUNK']._serialized_end=1058
+  _globals['_THINKDONE']._serialized_start=1061
+  _globals['_THINKDONE']._serialized_end=1251
+  _globals['_WATCHREQUEST']._serialized_start=1253
+  _globals['_WATCHREQUEST']._serialized_end=1267
+  _globals['_LOAD']._serialized_start=1270
+  _globals['_LOAD']._serialized_end=1576
+  _globals['_WORKER']._serialized_start=1578
+  _globals['_WORKER']._serialized_end=1698
 # @@protoc_insertion_point(module_scope)

@@ -109,6 +109,7 @@ class Settlement(_message.Message):
     STORE_PROMPT_FIELD_NUMBER: _builtins.int
     PRIOR_USAGE_FIELD_NUMBER: _builtins.int
     TIER_PROPENSITIES_FIELD_NUMBER: _builtins.int
+    PREDICTED_MISS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     tier: _budget_pb2.Tier.ValueType
     pool: _budget_pb2.Pool.ValueType
@@ -120,6 +121,10 @@ class Settlement(_message.Message):
     classifier_version: _builtins.str
     store_prompt: _builtins.bool
     """Keep the prompt in the trace."""
+    predicted_miss: _builtins.float
+    """The router's P(need > first budget), of a first budget that the prediction alone decided. Unset
+    when anything else had a part in it: the caller, a clamp, exploration, or no prediction.
+    """
     @_builtins.property
     def prior_hazards(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The classifier's hazard of each bin, before the counts corrected it; empty without a prediction."""
@@ -156,12 +161,15 @@ class Settlement(_message.Message):
         store_prompt: _builtins.bool = ...,
         prior_usage: _budget_pb2.Usage | None = ...,
         tier_propensities: _abc.Iterable[_builtins.float] | None = ...,
+        predicted_miss: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prior_usage", b"prior_usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_predicted_miss", b"_predicted_miss", "predicted_miss", b"predicted_miss", "prior_usage", b"prior_usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classifier_version", b"classifier_version", "features", b"features", "pool", b"pool", "predicted_bin", b"predicted_bin", "prior_hazards", b"prior_hazards", "prior_usage", b"prior_usage", "propensity", b"propensity", "rule", b"rule", "store_prompt", b"store_prompt", "tenant", b"tenant", "tier", b"tier", "tier_propensities", b"tier_propensities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_predicted_miss", b"_predicted_miss", "classifier_version", b"classifier_version", "features", b"features", "pool", b"pool", "predicted_bin", b"predicted_bin", "predicted_miss", b"predicted_miss", "prior_hazards", b"prior_hazards", "prior_usage", b"prior_usage", "propensity", b"propensity", "rule", b"rule", "store_prompt", b"store_prompt", "tenant", b"tenant", "tier", b"tier", "tier_propensities", b"tier_propensities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__predicted_miss: _TypeAlias = _typing.Literal["predicted_miss"]  # noqa: Y015
+    _WhichOneofArgType__predicted_miss: _TypeAlias = _typing.Literal["_predicted_miss", b"_predicted_miss"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted_miss) -> _WhichOneofReturnType__predicted_miss | None: ...
 
 Global___Settlement: _TypeAlias = Settlement  # noqa: Y015
 
