@@ -40,7 +40,7 @@ class Rollouts:
         self._telemetry = telemetry
         self._applied: dict[str, Rollout] = {}
         self._loaded: dict[str, _Loaded] = {}
-        self._complaints: dict[str, str] = {}
+        self._said: dict[str, str] = {}
 
     async def refresh(self, model: str) -> Rollout | None:
         """The rollout that is served, None when nothing is rolled out or nobody can tell.
@@ -53,12 +53,14 @@ class Rollouts:
                 self._end_trials(model)
             elif rollout != self._applied.get(model):
                 await self._apply(model, rollout)
-                self._complaints.pop(model, None)
+            self._said.pop(model, None)
             return rollout
         except RolloutError as error:
-            self._refuse(model, str(error))
+            if self._is_news(model, str(error)):
+                self._refuse(model, str(error))
         except LedgerUnavailable as error:
-            _log.debug("classifiers of %s stay: %s", model, error)
+            if self._is_news(model, "unreadable"):
+                _log.warning("classifier of %s stays, no rollout to be read: %s", model, error)
         return None
 
     async def _apply(self, model: str, rollout: Rollout) -> None:
@@ -104,11 +106,15 @@ class Rollouts:
             self._classifying.serve(model, Serving(champion=champion))
             _log.warning("the rollout of %s is gone from Redis: its champion stays", model)
 
+    def _is_news(self, model: str, complaint: str) -> bool:
+        """Whether it was not said yet since the rollout was read well."""
+        is_news = self._said.get(model) != complaint
+        self._said[model] = complaint
+        return is_news
+
     def _refuse(self, model: str, complaint: str) -> None:
-        if self._complaints.get(model) != complaint:
-            self._complaints[model] = complaint
-            self._telemetry.count_refused_classifier()
-            _log.warning("classifier of %s refused, what serves stays: %s", model, complaint)
+        self._telemetry.count_refused_classifier()
+        _log.warning("classifier of %s refused, what serves stays: %s", model, complaint)
 
 
 def load_version(serialized: bytes, model: str, version: str) -> DifficultyClassifier:

@@ -243,7 +243,7 @@ async def test_redis_emptied_mid_way_leaves_the_champion_and_ends_the_canary(
     assert versions[emptied_at + 4 : emptied_at + 20] == [old] * 16
 
 
-async def test_redis_gone_leaves_everything(start, own_redis, first, second):
+async def test_redis_gone_leaves_everything(start, own_redis, first, second, caplog):
     async with start(redis_url=own_redis.url) as stack:
         operator = operator_of(stack)
         old, new = [await operator.add(serialized) for serialized in (first, second)]
@@ -251,11 +251,13 @@ async def test_redis_gone_leaves_everything(start, own_redis, first, second):
         await operator.change(lambda rollout: rollout.with_canary(new, 0.5))
         chosen = next(f"r{i}" for i in range(100) if slice_of(f"r{i}") < 5_000)
         await stack.plan_when(lambda d: d.classifier_version == new, request_id=chosen)
-        own_redis.stop()
-        await stack.plan_when(lambda decision: decision.degraded)
-        plans = [await stack.plan(request_id=chosen) for _ in range(20)]
+        with caplog.at_level(logging.WARNING, "router.rollouts"):
+            own_redis.stop()
+            await stack.plan_when(lambda decision: decision.degraded)
+            plans = [await stack.plan(request_id=chosen) for _ in range(20)]
 
     assert {plan.classifier_version for plan in plans} == {new}
+    assert len([text for text in caplog.messages if "no rollout to be read" in text]) == 1
 
 
 async def test_the_canary_decides_its_share_and_the_same_requests_on_every_router(
