@@ -38,7 +38,7 @@ def list_versions(redis_url: str | None, model: str | None, as_json: bool) -> No
         print_json(document)
         return
     console = _console()
-    console.print(f"{document['model']}: {document['serving']}", markup=False)
+    click.echo(f"{document['model']}: {document['serving']}")
     console.print(_version_table(document["versions"]))
 
 
@@ -151,17 +151,17 @@ def _concerns(change: Change, version: str) -> bool:
 def _print(document: dict[str, Any]) -> None:
     console = _console()
     if "metadata" in document:
-        console.print(f"version {document['version']}, for {document['model']}", markup=False)
+        click.echo(f"version {document['version']}, for {document['model']}")
         console.print(_version_table([document]))
         click.echo(f"{bin_table(_of_document(document['metadata']))}\n")
-        console.print(_gate_words(document["gate_report"]), markup=False)
+        click.echo(_gate_words(document["gate_report"]))
     else:
-        console.print(f"{document['model']}: {document['serving']}", markup=False)
+        click.echo(f"{document['model']}: {document['serving']}")
     if shadow := document["shadow"]:
-        console.print(_shadow_line(shadow), markup=False)
+        click.echo(_shadow_line(shadow))
         console.print(_shadow_table(shadow))
     for line in _history_lines(document["history"]):
-        console.print(line, markup=False)
+        click.echo(line)
 
 
 def _of_document(metadata: dict[str, Any]) -> Metadata:
