@@ -47,9 +47,8 @@ class RouterConfig:
     classifier: str = variable(
         "",
         environment.text,
-        meaning="ONNX file of the classifier, for every model until `ponder classifier` promotes "
-        "another for it; unset: those that ship with Ponder, the reference model's own and a "
-        "general one.",
+        meaning="ONNX file that predicts for every model until a version is promoted for it; unset: "
+        "those that ship with Ponder, one general.",
     )
     redis_url: str = required(
         environment.redis_url,
@@ -106,8 +105,8 @@ class RouterConfig:
     rollback_tolerance: float = variable(
         0.02,
         environment.number(0.0, 1.0),
-        meaning="Share of automatic budgets that may fail to suffice beyond what a new classifier "
-        "predicted, or the champion beside it has; with more it is rolled back; 1: never.",
+        meaning="By how much the share of budgets too small may exceed what a new classifier "
+        "predicted, or the champion's; beyond, it is rolled back.",
     )
     prior_weight: float = variable(
         50.0,
