@@ -57,7 +57,7 @@ class DifficultyClassifier:
 
     @classmethod
     def from_bytes(cls, serialized: bytes) -> Self:
-        """The same from the contents of a file; blocks for some ten milliseconds."""
+        """The same from the contents of a file; blocks for some milliseconds."""
         session = _open_session(serialized)
         properties = session.get_modelmeta().custom_metadata_map
         version = checked_version(serialized, properties)

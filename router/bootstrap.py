@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Final
 from opentelemetry.metrics import MeterProvider
 
 from ponder import rpc, tasks
+from ponder.classifiers import ClassifierStore
 from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
 from ponder.rpc import RpcServer, ServerConfig
@@ -22,6 +23,7 @@ from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
+from router.guard import GuardConfig, Tally
 from router.limits import CurrentLimits
 from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
@@ -30,11 +32,15 @@ from router.pools import Pools
 from router.predictions import Predictions, Segment
 from router.queries import QueryParser
 from router.replies import RecentReplies
+from router.rollback import Rollback
+from router.rollouts import Rollouts
 from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
+from router.shadowing import Shadowing
 from router.telemetry import Telemetry, meter_provider
 from router.tenants import Tenants
 from router.tiers import parse_tier
+from router.upkeep import ClassifierUpkeep
 
 _REDIS_RETRY_S: Final = 0.2
 
@@ -45,6 +51,8 @@ class Router:
 
     server: RpcServer
     pools: Pools
+    prepare: Callable[[], Awaitable[None]]
+    """Returns when there are workers, and the classifiers that were rolled out are loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +63,15 @@ class _Connections:
     settlements: Settlements
     pools: Pools
     predictions: Predictions
+    limits: CurrentLimits
+    shadowing: Shadowing
+    upkeep: ClassifierUpkeep
 
 
 async def serve(config: RouterConfig, environ: Mapping[str, str]) -> None:
     """Runs the router until SIGTERM. Raises ConfigError, ponder.rpc.BindError."""
     async with open_router(config, meter_provider(environ)) as router:
-        await rpc.serve(router.server, router.pools.wait_until_ready())
+        await rpc.serve(router.server, router.prepare())
 
 
 @asynccontextmanager
@@ -76,7 +87,9 @@ async def open_router(config: RouterConfig, meters: MeterProvider) -> AsyncItera
         connections = await _connect(config, tenants, classifying, telemetry, stack)
         parts = _service_parts(config, connections, telemetry, classifying, tenants)
         add_to_server(ReasonerService(parts, config), server.grpc_server)
-        yield Router(server=server, pools=connections.pools)
+        yield Router(
+            server=server, pools=connections.pools, prepare=_preparing(config, connections)
+        )
 
 
 async def _connect(
@@ -92,15 +105,56 @@ async def _connect(
     pools = Pools(addresses, lambda model: config.tiers_of(model).easy_cap, random.Random())
     stack.push_async_callback(pools.close)
     predictions = Predictions(ledger, config.prior_weight, telemetry, config.tiers_of)
-    segments = _segments(_served_models(config, pools), classifying, tenants)
-    reading = predictions.run(segments, config.refresh_interval_s)
-    showing = OutcomeGauges(ledger, telemetry).run(segments, config.refresh_interval_s)
-    await stack.enter_async_context(_running(pools.run(), settler.run(), reading, showing))
+    limits = CurrentLimits(config, pools)
+    shadowing = Shadowing(classifying, predictions, limits, _policies(config), telemetry)
+    store = ClassifierStore.beside(ledger)
+    upkeep = ClassifierUpkeep(
+        store,
+        Rollouts(store, classifying, _reading(predictions, tenants), telemetry),
+        _rollback(config, store, ledger, classifying, telemetry),
+        shadowing,
+    )
+    models = _served_models(config, pools)
+    segments = _segments(models, classifying.versions, tenants)
+    every_s = config.refresh_interval_s
+    reading = predictions.run(segments, every_s)
+    showing = OutcomeGauges(ledger, telemetry).run(segments, every_s)
+    keeping = upkeep.run(models, every_s)
+    await stack.enter_async_context(_running(pools.run(), settler.run(), reading, showing, keeping))
     settlements = Settlements(settler, f"router {config.listen}")
     stack.push_async_callback(settlements.wait_until_idle)
     return _Connections(
-        ledger=ledger, settlements=settlements, pools=pools, predictions=predictions
+        ledger=ledger,
+        settlements=settlements,
+        pools=pools,
+        predictions=predictions,
+        limits=limits,
+        shadowing=shadowing,
+        upkeep=upkeep,
     )
+
+
+def _rollback(
+    config: RouterConfig,
+    store: ClassifierStore,
+    ledger: Ledger,
+    classifying: Classifying,
+    telemetry: Telemetry,
+) -> Rollback:
+    async def read_tally(model: str, version: str, now_s: float) -> Tally:
+        return (await ledger.read_outcomes(model, version, now_s)).total
+
+    guard = GuardConfig(tolerance=config.rollback_tolerance)
+    name = f"router {config.listen}"
+    return Rollback(store, read_tally, classifying, guard, telemetry, name)
+
+
+def _preparing(config: RouterConfig, connections: _Connections) -> Callable[[], Awaitable[None]]:
+    async def prepare() -> None:
+        await connections.pools.wait_until_ready()
+        await connections.upkeep.look(_served_models(config, connections.pools)())
+
+    return prepare
 
 
 def _service_parts(
@@ -111,13 +165,14 @@ def _service_parts(
     tenants: Tenants,
 ) -> ServiceParts:
     rng = random.Random()
-    limits = CurrentLimits(config, connections.pools)
+    limits = connections.limits
     parts = PipelineParts(
         classifying=classifying,
         predictions=connections.predictions,
         limits=limits,
         dispatcher=_dispatcher(config, connections, limits, telemetry),
         replies=RecentReplies(config.reply_cache_size, config.reply_cache_ttl_s),
+        shadowing=connections.shadowing,
         telemetry=telemetry,
     )
     return ServiceParts(
@@ -168,32 +223,48 @@ def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[
 
 
 def _segments(
-    served_models: Callable[[], Sequence[str]], classifying: Classifying, tenants: Tenants
+    models: Callable[[], Sequence[str]],
+    versions: Callable[[str], Sequence[str]],
+    tenants: Tenants,
 ) -> Callable[[], list[Segment]]:
     """Asked anew each time: the served models and their classifiers change while it runs."""
 
     def segments() -> list[Segment]:
         return [
             Segment(model=model, version=version, tenant=tenant)
-            for model in served_models()
-            for version in classifying.versions(model)
+            for model in models()
+            for version in versions(model)
             for tenant in tenants.names
         ]
 
     return segments
 
 
-def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str], float]:
-    def coverage(model: str) -> float:
-        return config.cold_coverage if classifying.is_cold(model) else config.coverage
+def _reading(
+    predictions: Predictions, tenants: Tenants
+) -> Callable[[str, Sequence[str]], Awaitable[None]]:
+    """Reads what was observed under versions that are about to serve."""
+
+    async def read(model: str, versions: Sequence[str]) -> None:
+        segments = _segments(lambda: [model], lambda _: versions, tenants)
+        await predictions.refresh(segments())
+
+    return read
+
+
+def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str, str], float]:
+    def coverage(model: str, request_id: str) -> float:
+        is_cold = classifying.is_cold(model, request_id)
+        return config.cold_coverage if is_cold else config.coverage
 
     return coverage
 
 
-def _worth_tokens(config: RouterConfig, classifying: Classifying) -> Callable[[str], float]:
-    def worth_tokens(model: str) -> float:
+def _worth_tokens(config: RouterConfig, classifying: Classifying) -> Callable[[str, str], float]:
+    def worth_tokens(model: str, request_id: str) -> float:
         # What the general classifier predicts is too unsure to give a request up for.
-        return (config.worth_tokens or math.inf) if not classifying.is_cold(model) else math.inf
+        is_cold = classifying.is_cold(model, request_id)
+        return math.inf if is_cold else config.worth_tokens or math.inf
 
     return worth_tokens
 

@@ -2,38 +2,27 @@
 
 import importlib.resources
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classifier.errors import ClassifierError
 from classifier.predictor import DifficultyClassifier
 from ponder.environment import ConfigError
 from router.decisions import Classification
+from router.serving import Classifier, Serving
 from router.telemetry import Source
 
 _log = logging.getLogger(__name__)
 FILE_NAME: Final = "difficulty.onnx"
 
 
-class Classifier(Protocol):
-    """What the router needs of classifier.predictor.DifficultyClassifier."""
-
-    @property
-    def version(self) -> str: ...
-
-    def features(self, prompt: str) -> tuple[int, ...]: ...
-
-    def predict_features(self, ids: Sequence[int]) -> NDArray[np.float32]: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifiers:
-    """Which one predicts for which model.
+    """Which one predicts for which model, as long as no version was rolled out for it.
 
     `own` are those trained on a model's traces, by its name. `general` is for all other models: it
     knows how hard people find a prompt, and no model. `chosen` is for all models, when a file was
@@ -50,45 +39,66 @@ class Classifiers:
 
 
 class Classifying:
-    """Runs the classifier and fails open: a fault costs the prediction, never the request."""
+    """Runs the classifiers and fails open: a fault costs the prediction, never the request."""
 
-    def __init__(self, classifiers: Classifiers) -> None:
-        """Without classifiers nothing is predicted."""
-        self._classifiers = classifiers
+    def __init__(self, files: Classifiers) -> None:
+        """Where nothing is rolled out, `files` predict; without them nothing is predicted."""
+        self._files = files
+        self._rolled_out: dict[str, Serving] = {}
 
-    def is_cold(self, model: str) -> bool:
-        """Whether only the general classifier predicts for this model."""
-        classifier = self._classifiers.of(model)
-        return classifier is not None and classifier is self._classifiers.general
+    def serving(self, model: str) -> Serving:
+        """What classifies for the model now."""
+        return self._rolled_out.get(model) or Serving(champion=self._files.of(model))
+
+    def of_files(self, model: str) -> Classifier | None:
+        """What the router was started with for this model."""
+        return self._files.of(model)
+
+    def serve(self, model: str, serving: Serving) -> None:
+        """From the next request on; those that were classified keep what they have."""
+        self._rolled_out[model] = serving
 
     def versions(self, model: str) -> tuple[str, ...]:
-        """Of every classifier that may predict for this model now."""
-        classifier = self._classifiers.of(model)
-        return (classifier.version,) if classifier else ()
+        """Of every classifier that may decide for this model now."""
+        return self.serving(model).versions
 
-    def source(self, model: str) -> Source:
-        """Whose prediction this model's requests get, if it succeeds."""
-        classifiers = self._classifiers
-        if classifiers.chosen is not None:
+    def is_cold(self, model: str, request_id: str) -> bool:
+        """Whether only the general classifier predicts for this request."""
+        classifier = self.serving(model).deciding(request_id)
+        return classifier is not None and classifier is self._files.general
+
+    def source(self, model: str, request_id: str) -> Source:
+        """Whose prediction this request gets, if it succeeds."""
+        deciding = self.serving(model).deciding(request_id)
+        if deciding is None:
+            return Source.NONE
+        if deciding is self._files.chosen:
             return Source.CHOSEN
-        if model in classifiers.own:
-            return Source.OWN
-        return Source.NONE if classifiers.general is None else Source.GENERAL
+        return Source.GENERAL if deciding is self._files.general else Source.OWN
 
-    def classify(self, text: str, model: str) -> Classification | None:
+    def classify(self, text: str, model: str, request_id: str) -> Classification | None:
         """None when there is no classifier or it failed.
 
         Blocks for 0.1 ms on a short prompt: half of what a thread would take. The classifier reads
         a bounded part of a long one.
         """
-        classifier = self._classifiers.of(model)
+        classifier = self.serving(model).deciding(request_id)
         if classifier is None:
             return None
         try:
-            return _classify(classifier, text)
+            return classification(classifier, classifier.features(text))
         except ClassifierError as error:
             _log.warning("the classifier failed: %s", error)
             return None
+
+
+def classification(classifier: Classifier, features: tuple[int, ...]) -> Classification:
+    """Raises ClassifierError."""
+    return Classification(
+        hazards=classifier.predict_features(features).astype(np.float64),
+        features=features,
+        version=classifier.version,
+    )
 
 
 def load_classifiers(configured_path: str) -> Classifiers:
@@ -115,12 +125,3 @@ def _load(path: Path) -> DifficultyClassifier | None:
         return DifficultyClassifier.load(path)
     except ClassifierError as error:
         raise ConfigError(f"ROUTER_CLASSIFIER: {error}") from error
-
-
-def _classify(classifier: Classifier, text: str) -> Classification:
-    features = classifier.features(text)
-    return Classification(
-        hazards=classifier.predict_features(features).astype(np.float64),
-        features=features,
-        version=classifier.version,
-    )

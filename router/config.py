@@ -42,8 +42,8 @@ class RouterConfig:
     classifier: str = variable(
         "",
         environment.text,
-        meaning="ONNX file of the classifier, for every model; unset: those that ship with Ponder, "
-        "the reference model's own and a general one.",
+        meaning="ONNX file that predicts for every model until a version is promoted for it; "
+        "unset: those that ship with Ponder, one general.",
     )
     redis_url: str = required(
         environment.redis_url,
@@ -117,6 +117,12 @@ class RouterConfig:
         0.01,
         environment.number(0.0, 0.5),
         meaning="Share of automatic decisions that are promoted one tier at random.",
+    )
+    rollback_tolerance: float = variable(
+        0.02,
+        environment.number(0.0, 1.0),
+        meaning="By how much the share of budgets too small may exceed what a new classifier "
+        "predicted, or the champion's; beyond, it is rolled back.",
     )
     prior_weight: float = variable(
         50.0,

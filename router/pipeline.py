@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from ponder.v1.budget_pb2 import ThinkingStop
 from router import policy
 from router.classification import Classifying
-from router.decisions import Classification, Decided, Decision, Event, Finished, Prediction, Reply
+from router.decisions import Decided, Decision, Event, Finished, Prediction, Reply
 from router.dispatcher import Dispatcher
 from router.journey import Journey
 from router.limits import CurrentLimits
 from router.policy import PolicyConfig
-from router.predictions import Predictions, Segment
+from router.predictions import Predictions, segment_of
 from router.queries import Query
 from router.replies import RecentReplies
+from router.shadowing import Shadowing
 from router.telemetry import Degraded, Source, Telemetry
 from router.tiers import tier_name
 
@@ -32,6 +33,7 @@ class PipelineParts:
     limits: CurrentLimits
     dispatcher: Dispatcher
     replies: RecentReplies
+    shadowing: Shadowing
     telemetry: Telemetry
 
 
@@ -63,6 +65,7 @@ class Pipeline:
             return
         with self._parts.replies.claim(query):
             decision = self.decide(query)
+            self._parts.shadowing.follow(query, decision)
             yield Decided(decision)
             journey = Journey(query, decision, store_prompts=self._store_prompts)
             async with aclosing(self._parts.dispatcher.run(journey)) as events:
@@ -87,19 +90,19 @@ class Pipeline:
 
     def _predict(self, query: Query) -> Prediction | None:
         classifying, telemetry = self._parts.classifying, self._parts.telemetry
-        prior = classifying.classify(query.text, query.model)
+        prior = classifying.classify(query.text, query.model, query.request_id)
         if prior is None:
             telemetry.count_classified(Source.NONE)
             return None
-        telemetry.count_classified(classifying.source(query.model))
-        return self._parts.predictions.predict(_segment(query, prior), prior)
+        telemetry.count_classified(classifying.source(query.model, query.request_id))
+        return self._parts.predictions.predict(segment_of(query, prior), prior)
 
     def _missing(self, query: Query, prediction: Prediction | None) -> Iterator[str]:
         if prediction is None:
             self._parts.telemetry.count_degraded(Degraded.CLASSIFIER)
             yield "classifier: missing or failing"
             return
-        segment = _segment(query, prediction.prior)
+        segment = segment_of(query, prediction.prior)
         if staleness := self._parts.predictions.staleness(segment):
             self._parts.telemetry.count_degraded(Degraded.COUNTS)
             yield staleness
@@ -128,7 +131,3 @@ class Pipeline:
             reply.timings.total_ms,
         )
         return reply
-
-
-def _segment(query: Query, prior: Classification) -> Segment:
-    return Segment(model=query.model, version=prior.version, tenant=query.tenant.name)

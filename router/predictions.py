@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ponder.counts import NeedCounts
 from ponder.ledger import Ledger, LedgerUnavailable
 from router.decisions import Classification, Prediction
+from router.queries import Query
 from router.survival import SurvivalCurve, median_bin, posterior_hazards
 from router.telemetry import Telemetry
 from router.tiers import TiersOf
@@ -34,6 +35,11 @@ class Segment:
     model: str
     version: str
     tenant: str
+
+
+def segment_of(query: Query, prior: Classification) -> Segment:
+    """Where a request belongs that was classified so."""
+    return Segment(model=query.model, version=prior.version, tenant=query.tenant.name)
 
 
 @dataclass(frozen=True, slots=True)

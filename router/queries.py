@@ -69,12 +69,12 @@ class QueryParser:
         self,
         config: RouterConfig,
         served_models: Callable[[], Sequence[str]],
-        coverage: Callable[[str], float],
-        worth_tokens: Callable[[str], float],
+        coverage: Callable[[str, str], float],
+        worth_tokens: Callable[[str, str], float],
         rng: random.Random,
     ) -> None:
         """`served_models` tells what may be asked for now; the first is the default. `coverage` and
-        `worth_tokens` are those of a model's requests which do not say.
+        `worth_tokens` are those of a request which does not say, by model and request id.
         """
         self._config = config
         self._served_models = served_models
@@ -85,15 +85,15 @@ class QueryParser:
     def parse(self, request: pb.ReasonRequest, origin: Origin) -> Query:
         """Raises InvalidRequest, which names the field and the remedy; NoWorkerAvailable."""
         self._check_text(request)
-        model = self._model(request)
+        model, request_id = self._model(request), _request_id(request)
         return Query(
-            request_id=_request_id(request),
+            request_id=request_id,
             tenant=origin.tenant,
             prompt=request.prompt,
             messages=tuple(request.messages),
             text=prompt_text(request),
             model=model,
-            wish=self._wish(request, model),
+            wish=self._wish(request, model, request_id),
             max_answer_tokens=self._answer_tokens(request),
             sampling=self._sampling(request),
             include_thinking=request.include_thinking,
@@ -126,12 +126,14 @@ class QueryParser:
             )
         return request.model or served[0]
 
-    def _wish(self, request: pb.ReasonRequest, model: str) -> Wish:
+    def _wish(self, request: pb.ReasonRequest, model: str, request_id: str) -> Wish:
         budget = request.thinking_budget if request.HasField("thinking_budget") else None
         largest = self._config.tiers_of(model).largest_budget
         if budget is not None and not 0 <= budget <= largest:
             raise InvalidRequest(f"thinking_budget is {budget}; use 0 to {largest} thinking tokens")
-        coverage = request.coverage if request.HasField("coverage") else self._coverage(model)
+        coverage = self._coverage(model, request_id)
+        if request.HasField("coverage"):
+            coverage = request.coverage
         if not 0.0 < coverage < 1.0:
             raise InvalidRequest(f"coverage is {coverage}; use a number above 0 and below 1")
         return Wish(
@@ -139,12 +141,12 @@ class QueryParser:
             tier=_tier("tier", request.tier) if request.HasField("tier") else None,
             max_tier=_tier("max_tier", request.max_tier) if request.HasField("max_tier") else None,
             coverage=coverage,
-            worth_tokens=self._worth(request, model),
+            worth_tokens=self._worth(request, model, request_id),
         )
 
-    def _worth(self, request: pb.ReasonRequest, model: str) -> float:
+    def _worth(self, request: pb.ReasonRequest, model: str, request_id: str) -> float:
         if not request.HasField("worth_tokens"):
-            return self._worth_tokens(model)
+            return self._worth_tokens(model, request_id)
         if request.worth_tokens < 0:
             raise InvalidRequest(
                 f"worth_tokens is {request.worth_tokens}; "

@@ -27,6 +27,11 @@ REJECTED_COUNTS = "ponder.router.rejected_counts"
 CLASSIFIED = "ponder.router.classified"
 BUDGET_HIT_RATE = "ponder.router.budget_hit_rate"
 COVERAGE_RESIDUAL = "ponder.router.coverage_residual"
+REFUSED_CLASSIFIERS = "ponder.router.classifier.refused"
+ROLLBACKS = "ponder.router.classifier.rollbacks"
+SHADOWED = "ponder.router.classifier.shadowed"
+SHADOW_FAILURES = "ponder.router.classifier.shadow_failures"
+SHADOW_DURATION = "ponder.router.classifier.shadow_duration"
 THINKING_USED = "ponder.router.thinking.used"
 THINKING_PREDICTED = "ponder.router.thinking.predicted"
 DURATION = "ponder.router.duration"
@@ -73,6 +78,19 @@ class Telemetry:
         self._residual = meter.create_gauge(
             COVERAGE_RESIDUAL, description="The same less what was predicted; above 0: too often"
         )
+        self._refused = meter.create_counter(
+            REFUSED_CLASSIFIERS, description="Versions and rollouts that could not be trusted"
+        )
+        self._rollbacks = meter.create_counter(
+            ROLLBACKS, description="Classifiers that this router took back"
+        )
+        self._shadowed = meter.create_counter(
+            SHADOWED, description="Requests that a shadow classified too"
+        )
+        self._shadow_failures = meter.create_counter(
+            SHADOW_FAILURES, description="Requests that a shadow could not classify"
+        )
+        self._shadow_duration = meter.create_histogram(SHADOW_DURATION, "s")
         self._used = meter.create_histogram(
             THINKING_USED, "{token}", explicit_bucket_boundaries_advisory=_TOKEN_BOUNDARIES
         )
@@ -109,6 +127,23 @@ class Telemetry:
         labels = {"model": model, "classifier": version, "tier": tier_name(tier)}
         self._hit_rate.set(outcomes.miss_rate, labels)
         self._residual.set(outcomes.residual, labels)
+
+    def count_refused_classifier(self) -> None:
+        self._refused.add(1)
+
+    def count_rollback(self) -> None:
+        self._rollbacks.add(1)
+
+    def count_shadow_failure(self) -> None:
+        self._shadow_failures.add(1)
+
+    def record_shadow(
+        self, tier: Tier.ValueType, shadow_tier: Tier.ValueType, duration_s: float
+    ) -> None:
+        """The tier that was right by the deciding classifier, and the one by the shadow."""
+        labels = {"tier": tier_name(tier), "shadow_tier": tier_name(shadow_tier)}
+        self._shadowed.add(1, labels)
+        self._shadow_duration.record(duration_s)
 
     def record_prediction(self, median_tokens: int) -> None:
         self._predicted.record(median_tokens)

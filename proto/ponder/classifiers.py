@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 MAX_VERSIONS: Final = 10
 """Versions kept per model, besides those that the rollout names."""
+MAX_BYTES: Final = 16 << 20
+"""Of one version's file: far above what any needs, far below what Redis and a router can hold."""
 _MAX_HISTORY: Final = 100
 _WINDOW_S: Final = 3_600
 _NUM_WINDOWS: Final = 24

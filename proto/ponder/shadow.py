@@ -49,6 +49,13 @@ class ShadowTally:
     def add_failure(self) -> None:
         self.failed += 1
 
+    def add_all(self, other: "ShadowTally") -> None:
+        """What another one counted."""
+        for pair, count in other.tiers.items():
+            self.tiers[pair] = self.tiers.get(pair, 0) + count
+        self.failed += other.failed
+        self.microseconds += other.microseconds
+
     def to_hash(self) -> dict[str, int]:
         """Without what is 0."""
         named = {f"{int(tier)}:{int(shadow)}": n for (tier, shadow), n in self.tiers.items()}

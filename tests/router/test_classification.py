@@ -25,7 +25,9 @@ class FailingClassifier:
 
 
 def test_a_prediction_has_hazards_features_and_version(classifier_path):
-    found = Classifying(load_classifiers(str(classifier_path))).classify("What is 2 + 2?", "any")
+    found = Classifying(load_classifiers(str(classifier_path))).classify(
+        "What is 2 + 2?", "any", "id"
+    )
 
     assert found is not None
     assert found.hazards.shape == (NUM_NEED_BINS,)
@@ -36,7 +38,7 @@ def test_a_prediction_has_hazards_features_and_version(classifier_path):
 def test_a_failure_costs_the_prediction_only(caplog):
     classifying = Classifying(Classifiers(chosen=FailingClassifier()))
 
-    assert classifying.classify("What is 2 + 2?", "any") is None
+    assert classifying.classify("What is 2 + 2?", "any", "id") is None
     assert "What is" not in caplog.text
 
 
@@ -56,14 +58,15 @@ def test_a_broken_file_is_an_error(tmp_path):
 def test_the_reference_model_keeps_its_own_classifier_and_others_get_the_general_one():
     classifying = Classifying(load_classifiers(""))
     reference, other = (
-        classifying.classify("Solve 3x + 5 = 20", model) for model in ("ponder-reference", "other")
+        classifying.classify("Solve 3x + 5 = 20", model, "id")
+        for model in ("ponder-reference", "other")
     )
 
     assert reference is not None
     assert other is not None
     assert reference.version != other.version
-    assert not classifying.is_cold("ponder-reference")
-    assert classifying.is_cold("other")
+    assert not classifying.is_cold("ponder-reference", "id")
+    assert classifying.is_cold("other", "id")
 
 
 def test_a_configured_classifier_predicts_for_every_model(classifier_path):
@@ -71,20 +74,20 @@ def test_a_configured_classifier_predicts_for_every_model(classifier_path):
     versions = {
         found.version
         for model in ("ponder-reference", "other")
-        if (found := classifying.classify("Solve 3x + 5 = 20", model))
+        if (found := classifying.classify("Solve 3x + 5 = 20", model, "id"))
     }
 
     assert len(versions) == 1
-    assert not classifying.is_cold("other")
+    assert not classifying.is_cold("other", "id")
 
 
 def test_it_tells_whose_prediction_a_model_gets(classifier_path):
     shipped = Classifying(load_classifiers(""))
     chosen = Classifying(load_classifiers(str(classifier_path)))
 
-    assert shipped.source("ponder-reference") is Source.OWN
-    assert shipped.source("other") is Source.GENERAL
-    assert chosen.source("ponder-reference") is Source.CHOSEN
-    assert Classifying(Classifiers()).source("other") is Source.NONE
+    assert shipped.source("ponder-reference", "id") is Source.OWN
+    assert shipped.source("other", "id") is Source.GENERAL
+    assert chosen.source("ponder-reference", "id") is Source.CHOSEN
+    assert Classifying(Classifiers()).source("other", "id") is Source.NONE
     assert Classifying(Classifiers()).versions("other") == ()
     assert len(chosen.versions("other")) == 1

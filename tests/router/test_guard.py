@@ -43,9 +43,9 @@ def first_objection(
     return None
 
 
-def stops(trials: int, *rates: float, most: int) -> list[int]:
+def stops(trials: int, rate: float, predicted: float, rival_rate: float, *, most: int) -> list[int]:
     rng = np.random.default_rng(5)
-    found = [first_objection(rng, *rates, most) for _ in range(trials)]
+    found = [first_objection(rng, rate, predicted, rival_rate, most) for _ in range(trials)]
     return [decided for decided in found if decided is not None]
 
 

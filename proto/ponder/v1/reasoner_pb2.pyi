@@ -410,7 +410,7 @@ class PlanRequest(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request(self) -> Global___ReasonRequest:
-        """Checked like a real one; request_id is ignored."""
+        """Checked like a real one; request_id only tells which classifier decides while there are two."""
 
     def __init__(
         self,

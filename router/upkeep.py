@@ -1,0 +1,38 @@
+"""Keeps the classifiers of all served models in order: rollouts, rollbacks, counts of shadows."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from ponder.classifiers import ClassifierStore
+from router.rollback import Rollback
+from router.rollouts import Rollouts
+from router.shadowing import Shadowing
+
+
+class ClassifierUpkeep:
+    """Looks at the store again and again, beside the requests."""
+
+    def __init__(
+        self,
+        store: ClassifierStore,
+        rollouts: Rollouts,
+        rollback: Rollback,
+        shadowing: Shadowing,
+    ) -> None:
+        self._store = store
+        self._rollouts = rollouts
+        self._rollback = rollback
+        self._shadowing = shadowing
+
+    async def run(self, models: Callable[[], Sequence[str]], interval_s: float) -> None:
+        """Until cancelled."""
+        while True:
+            await self.look(models())
+            await asyncio.sleep(interval_s)
+
+    async def look(self, models: Sequence[str]) -> None:
+        """One round. With Redis gone nothing changes."""
+        for model in models:
+            if rollout := await self._rollouts.refresh(model):
+                await self._rollback.review(model, rollout)
+        await self._shadowing.write(self._store)
