@@ -41,7 +41,9 @@ class GateOptions:
     latest_share: float = 0.25
     budgets: tuple[int, ...] = tuple(TIER_BUDGETS.values())
     step_price: float = 1.0 - COVERAGE
-    processor_time_ns: Callable[[], int] = field(default=time.thread_time_ns, repr=False)
+    processor_time_ns: Callable[[], int] = field(
+        default_factory=lambda: time.thread_time_ns, repr=False
+    )
 
     def __post_init__(self) -> None:
         if self.min_rows < FEWEST_ROWS:

@@ -6,7 +6,7 @@ checked here is that survival and tier follow from the hazards.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from classifier.export import MIN_PARITY_ROWS, PARITY_TOLERANCE
 from classifier.gate.contest import Contender, Contest
 from classifier.gate.report import Check
-from classifier.predictor import DifficultyClassifier
 from classifier.survival import Floats, smallest_sufficient_tier
 
 NUM_TIMED: Final = 2_000
@@ -22,6 +21,11 @@ _NUM_WARM_UP: Final = 50
 _MOST_SLOWER: Final = 1.1
 _ALWAYS_ALLOWED_MS: Final = 0.05
 _NS_PER_MS: Final = 1e6
+
+
+class Predictor(Protocol):
+    def predict_vector(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Hazards from one feature vector."""
 
 
 def check_parity(contest: Contest) -> Check:
@@ -67,7 +71,7 @@ def check_latency(contest: Contest) -> Check:
 
 
 def time_interleaved(
-    served: Sequence[DifficultyClassifier],
+    served: Sequence[Predictor],
     vectors: NDArray[np.float32],
     processor_time_ns: Callable[[], int],
 ) -> list[Floats]:

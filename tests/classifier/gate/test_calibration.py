@@ -2,20 +2,20 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from classifier.gate.calibration import calibration_error
 
 
-def drawn(rng, num_rows: int, shift: float = 0.0):
+def drawn(rng, num_rows: int, shift: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     predicted = rng.uniform(0.0, 1.0, num_rows)
     return predicted, rng.random(num_rows) < np.clip(predicted + shift, 0.0, 1.0)
 
 
 def mean_error(num_rows: int, shift: float) -> float:
     rng = np.random.default_rng(0)
-    errors = [
-        calibration_error(*drawn(rng, num_rows, shift), np.ones(num_rows)) for _ in range(100)
-    ]
+    worlds = (drawn(rng, num_rows, shift) for _ in range(100))
+    errors = [calibration_error(*predicted, np.ones(num_rows)) for predicted in worlds]
     return float(np.mean(errors))
 
 

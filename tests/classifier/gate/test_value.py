@@ -58,7 +58,7 @@ def estimates(simulate):
 
 
 def is_unbiased(found, truth: float) -> bool:
-    return abs(found.mean() - truth) < 3.0 * found.std() / len(found) ** 0.5
+    return bool(abs(found.mean() - truth) < 3.0 * found.std() / len(found) ** 0.5)
 
 
 def dr(policy: PolicyRows) -> float:
@@ -182,7 +182,7 @@ def test_the_best_tier_is_the_one_the_policy_takes(hazards, coverage):
 @given(tier=st.integers(0, 3), needed=st.integers(0, 3), other=st.integers(0, 3))
 def test_utility_is_minus_the_quantile_loss_up_to_a_constant(tier, needed, other):
     def loss(decided: int) -> float:
-        return COVERAGE * max(needed - decided, 0) + PRICE * max(decided - needed, 0)
+        return float(COVERAGE * max(needed - decided, 0) + PRICE * max(decided - needed, 0))
 
     need = BUDGETS[needed]
     one, two = utility([tier, other], [need, need])
