@@ -1,12 +1,15 @@
 """What is better passes, and everything else is refused by the check that is there for it."""
 
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from classifier.bench.simulated_logs import Logging, simulate_logs
 from classifier.dataset import Dataset, Outcome
@@ -17,9 +20,11 @@ from classifier.gate.judge import judge
 from classifier.gate.report import GateReport
 from classifier.gate.rows import LoggedRows
 from classifier.hazards import fit
+from classifier.lexical import LEXICAL_NAMES
 from ponder.v1.budget_pb2 import THINKING_STOP_EXHAUSTED
 from tests.classifier.gate.conftest import MODEL, REGULARISATION
 from tests.classifier.oracle import MAX_BUDGET
+from tests.classifier.test_predictor import Change, resealed
 
 NAMES = (
     "file",
@@ -130,6 +135,59 @@ def test_corrupt_file_is_refused_and_nothing_else_is_judged(better, champion, lo
     assert "do not match its version" in report.check("file").remedy
     assert {check.verdict for check in report.checks[2:]} == {"not judged"}
     assert not report.passed
+
+
+def replaced(name: str, old: float, new: float) -> Change:
+    """Every number `old` of an initializer by another."""
+
+    def change(proto: onnx.ModelProto) -> None:
+        tensor = next(item for item in proto.graph.initializer if item.name == name)
+        values = numpy_helper.to_array(tensor).copy()
+        assert np.isclose(values, old).any()
+        values[np.isclose(values, old)] = new
+        tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+    return change
+
+
+def other_survival(proto: onnx.ModelProto) -> None:
+    next(node for node in proto.graph.node if node.op_type == "Softplus").op_type = "Relu"
+
+
+@pytest.mark.parametrize(
+    "change", [replaced("allowed", 0.1, 0.3), other_survival], ids=["tier", "survival"]
+)
+def test_outputs_that_do_not_follow_from_the_hazards_are_refused(
+    change, better, champion, logs, tmp_path
+):
+    path = tmp_path / "changed.onnx"
+    path.write_bytes(resealed(better.read_bytes(), change))
+
+    assert refused(verdict(path, champion, logs)) == {"parity"}
+
+
+def no_number_for_three_commas(proto: onnx.ModelProto) -> None:
+    """0 / 0 in the scaling of one feature, where its value is just this."""
+    column = LEXICAL_NAMES.index("log_commas")
+    for name, value in (("center", round(math.log(4) * 1024) / 1024), ("spread", 0.0)):
+        tensor = next(item for item in proto.graph.initializer if item.name == name)
+        values = numpy_helper.to_array(tensor).copy()
+        values[column] = value
+        tensor.CopyFrom(numpy_helper.from_array(values, name))
+
+
+def test_prediction_that_is_no_number_is_refused_though_the_file_loads(
+    better, champion, logs, tmp_path
+):
+    path = tmp_path / "changed.onnx"
+    path.write_bytes(resealed(better.read_bytes(), no_number_for_three_commas))
+
+    report = verdict(path, champion, logs)
+
+    assert refused(report) == {"parity"}
+    assert "no probability" in report.check("parity").remedy
+    with pytest.raises(ClassifierError, match="no probability"):
+        verdict(better, path, logs)
 
 
 def test_file_for_another_model_is_refused(oracle, champion, champion_model, logs, tmp_path):

@@ -156,6 +156,7 @@ def test_one_tier_up_is_told_by_every_request_without_any_exploration():
 
 def test_effective_rows_count_what_equal_weights_would():
     policy = PolicyRows(
+        tiers=np.zeros(4, dtype=np.int64),
         weights=np.array([1.0, 1.0, 2.0, 0.0]),
         utility=np.zeros(4),
         expected=np.zeros(4),
