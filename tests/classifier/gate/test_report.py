@@ -65,6 +65,7 @@ def test_markdown_says_what_to_do():
     assert text.startswith("# Refused")
     assert "- ranking: train it" in text
     assert "mend it" not in text
+    assert "- file: rows 3" in text
 
 
 def test_check_is_found_by_name():
