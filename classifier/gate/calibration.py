@@ -43,7 +43,12 @@ def check_coverage(contest: Contest) -> Check:
         candidate=_points(overall) + (f", {worst} {_points(worst_error)}" if worst else ""),
         champion=_points(champion),
         limit=f"{MAX_COVERAGE_ERROR:.0%} of all, {MAX_SLICE_COVERAGE_ERROR:.0%} in a slice",
-        figures={"all": overall, "champion": champion, "slices": errors},
+        figures={
+            "all": overall,
+            "champion": champion,
+            "slices": errors,
+            "told_share": told_share(contest.candidate, contest.following),
+        },
     )
 
 
@@ -93,6 +98,17 @@ def coverage(
     above = contender.survival[chosen, bound[chosen]]
     observed = 1.0 - answers.mean(answers.exceeds.astype(float))
     return observed, 1.0 - answers.mean(above), answers.num_answered
+
+
+def told_share(contender: Contender, following: Following) -> float:
+    """Of the rows with a bound, those about whose bound the logs could tell: the rest is not in the
+    figures, and a candidate whose bounds are far above the logged budgets has much of it.
+    """
+    bound = covering_bin(contender.survival)
+    chosen = bound < NUM_NEED_BINS
+    if not chosen.any():
+        return float("nan")
+    return float(following.at(chosen).answers(_EDGES[bound[chosen]]).is_possible.mean())
 
 
 def tier_errors(contender: Contender, following: Following) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.dataset import Dataset
+from classifier.errors import ClassifierError
 from classifier.gate.following import Following
 from classifier.gate.rows import LoggedRows
 from classifier.metadata import GENERAL_MODEL
@@ -41,7 +42,9 @@ class GateOptions:
     latest_share: float = 0.25
     budgets: tuple[int, ...] = tuple(TIER_BUDGETS.values())
     step_price: float = 1.0 - COVERAGE
-    processor_time_ns: Callable[[], int] = field(default=time.thread_time_ns, repr=False)
+    processor_time_ns: Callable[[], int] = field(
+        default_factory=lambda: time.thread_time_ns, repr=False
+    )
 
     def __post_init__(self) -> None:
         if self.min_rows < FEWEST_ROWS:
@@ -65,8 +68,14 @@ class Contender:
 
     @classmethod
     def of(cls, served: DifficultyClassifier, data: Dataset) -> Self:
-        """Raises ClassifierError when the graph fails."""
+        """Raises ClassifierError when the graph fails, or gives what is no probability."""
         hazards, survival, tier = served.outputs(data.features)
+        are_hazards = (hazards >= 0.0) & (hazards <= 1.0)  # false for NaN
+        if num_wrong := int((~are_hazards.all(axis=1)).sum()):
+            raise ClassifierError(
+                f"for {num_wrong} of {len(hazards)} requests it predicts what is no probability: "
+                "train it again"
+            )
         exact = hazards.astype(np.float64)
         return cls(served, exact, survival_of(exact), survival, tier)
 
@@ -83,11 +92,6 @@ class Contender:
     @property
     def median(self) -> Floats:
         return median_need(self.survival)
-
-    @property
-    def are_hazards(self) -> bool:
-        """Whether every number is a probability."""
-        return bool(((self.hazards >= 0.0) & (self.hazards <= 1.0)).all())  # false for NaN
 
     def survival_at(self, tokens: int) -> Floats:
         """P(need > tokens) (num_rows,), between edges a straight line, as the router reads it."""

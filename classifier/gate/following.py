@@ -139,6 +139,7 @@ class Following:
 
 
 def _goes_on(rows: LoggedRows) -> Floats:
+    """By tenant and tier. Where no budget was ever spent nothing was cut either: 1."""
     chances = np.zeros((len(rows), NUM_TIERS - 1))
     is_spent = ~rows.data.need_known & (rows.data.horizon_tokens >= rows.data.budget_tokens)
     for tier in range(NUM_TIERS - 1):

@@ -119,17 +119,20 @@ def _judged(
     progress: Progress,
 ) -> tuple[Check, ...]:
     progress(f"{len(held_out)} held-out requests judge")
+    champion = Contender.of(serving, held_out.data)
     try:
-        contest = Contest(
-            candidate=Contender.of(served, held_out.data),
-            champion=Contender.of(serving, held_out.data),
-            following=Following.of(held_out, options.budgets),
-            background=rows.background(),
-            options=options,
-        )
-        return tuple(_each(contest, foreign, progress))
+        candidate = Contender.of(served, held_out.data)
     except ClassifierError as error:
-        return (Check.of("parity", passed=False, remedy=str(error)), *_not_judged("parity"))
+        refused = Check.of("parity", passed=False, remedy=str(error))
+        return (refused, *_not_judged(refused.name))
+    contest = Contest(
+        candidate=candidate,
+        champion=champion,
+        following=Following.of(held_out, options.budgets),
+        background=rows.background(),
+        options=options,
+    )
+    return tuple(_each(contest, foreign, progress))
 
 
 def _each(contest: Contest, foreign: LoggedRows | None, progress: Progress) -> Iterator[Check]:

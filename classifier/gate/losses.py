@@ -5,15 +5,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.errors import ClassifierError
 from classifier.evaluate import row_log_losses
 from classifier.features import NUM_LEXICAL
 from classifier.gate.contest import Contender, Contest
-from classifier.gate.graph import finite_share
 from classifier.gate.report import Check
 from classifier.gate.resampling import Interval, mean_interval
 from classifier.gate.rows import LoggedRows
 
 STRANGE_SHARE: Final = 0.1
+
+Judged = tuple[Contender, Contender, LoggedRows]
+"""Candidate and champion on the same rows."""
 
 
 def check_sharpness(contest: Contest) -> Check:
@@ -32,15 +35,10 @@ def check_out_of_domain(contest: Contest, foreign: LoggedRows | None) -> Check:
     """The same on prompts of other kinds, or without any on the held-out rows that are least like
     those that train; and every prediction is a probability.
     """
-    candidate, champion, rows = contest.candidate, contest.champion, foreign
-    if rows is not None:
-        candidate = Contender.of(candidate.served, rows.data)
-        champion = Contender.of(champion.served, rows.data)
-    else:
-        usual = contest.background if len(contest.background) else contest.rows
-        strange = is_strange(contest.data.features, usual.data.features)
-        candidate, champion = candidate.rows(strange), champion.rows(strange)
-        rows = contest.rows.rows(strange)
+    try:
+        candidate, champion, rows = _on_foreign(contest, foreign) if foreign else _strange(contest)
+    except ClassifierError as error:
+        return Check.of("out of domain", passed=False, remedy=str(error))
     return _check(
         "out of domain",
         candidate,
@@ -48,6 +46,22 @@ def check_out_of_domain(contest: Contest, foreign: LoggedRows | None) -> Check:
         rows,
         remedy="on prompts unlike most it is worse than the champion: train it on traces of such "
         "prompts too, or with a smaller C",
+    )
+
+
+def _on_foreign(contest: Contest, foreign: LoggedRows) -> Judged:
+    """Raises ClassifierError."""
+    candidate = Contender.of(contest.candidate.served, foreign.data)
+    return candidate, Contender.of(contest.champion.served, foreign.data), foreign
+
+
+def _strange(contest: Contest) -> Judged:
+    usual = contest.background if len(contest.background) else contest.rows
+    chosen = is_strange(contest.data.features, usual.data.features)
+    return (
+        contest.candidate.rows(chosen),
+        contest.champion.rows(chosen),
+        contest.rows.rows(chosen),
     )
 
 
@@ -71,11 +85,10 @@ def _check(
     name: str, candidate: Contender, champion: Contender, rows: LoggedRows, *, remedy: str
 ) -> Check:
     losses, difference = _losses(candidate, champion, rows)
-    finite = finite_share(candidate)
     return Check.of(
         name,
-        passed=finite == 1.0 and difference.low <= 0.0,  # false for NaN
-        remedy=remedy if finite == 1.0 else "it predicts what is no probability: train it again",
+        passed=difference.low <= 0.0,  # false for NaN
+        remedy=remedy,
         candidate=f"log-loss {losses[0]:.3f}",
         champion=f"log-loss {losses[1]:.3f}",
         limit=f"difference {difference}: not above 0",
@@ -86,7 +99,6 @@ def _check(
             "low": difference.low,
             "high": difference.high,
             "rows": len(rows),
-            "finite_share": finite,
         },
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, Self
 
@@ -93,17 +94,35 @@ class GateReport:
         return report
 
     def to_markdown(self) -> str:
-        """The table, and what to do about each refusal."""
+        """The table, what to do about each refusal, and the figures behind it."""
         verdict = "Passed" if self.passed else "Refused"
         title = _TITLE.format(verdict=verdict, candidate=self.candidate, model=self.model)
         judged = f"Champion `{self.champion}`; judged by {self.num_rows} held-out requests."
         table = markdown_table(list(_COLUMNS), [check.cells() for check in self.checks])
         remedies = [f"- {line}" for line in self.remedies()]
-        return "\n".join([title, "", judged, "", table, *([""] if remedies else []), *remedies, ""])
+        figures = [f"- {check.name}: {_in_words(check.figures)}" for check in self.checks]
+        parts = [title, judged, table, "\n".join(remedies), "## Figures", "\n".join(figures)]
+        return "\n\n".join(part for part in parts if part) + "\n"
 
     def remedies(self) -> list[str]:
         """One line per refusal."""
         return [f"{check.name}: {check.remedy}" for check in self.checks if check.remedy]
+
+
+def _in_words(figures: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_rounded(value)}" for name, value in _flat(figures)) or "-"
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}: ")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _rounded(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any) -> Any:

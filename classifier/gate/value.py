@@ -48,10 +48,12 @@ MAX_UNTOLD_SHARE: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class PolicyRows:
-    """What each row says of a policy: the weight of its answer (0: none), the utility that it
-    tells, the utility that the model expects, and whether it could have told. All (num_rows,).
+    """What each row says of a policy that decides on `tiers`: the weight of its answer (0: none),
+    the utility that it tells, the utility that the model expects, and whether it could have told.
+    All (num_rows,).
     """
 
+    tiers: NDArray[np.int64]
     weights: Floats
     utility: Floats
     expected: Floats
@@ -69,7 +71,7 @@ class PolicyRows:
         saved = _steps_below(following, tiers, answers.exceeds)
         steps = np.arange(modelled.shape[1]) < tiers[:, np.newaxis]
         expected = (modelled * steps).sum(axis=1) - price * tiers
-        return cls(answers.weights, saved - price * tiers, expected, answers.is_possible)
+        return cls(tiers, answers.weights, saved - price * tiers, expected, answers.is_possible)
 
     @property
     def effective_rows(self) -> float:
@@ -133,6 +135,7 @@ def check_value(contest: Contest) -> Check:
             "low": found.low,
             "high": found.high,
             "untold_share": untold,
+            "changed_share": float((candidate.tiers != champion.tiers).mean()),
             "rows": len(following.rows),
             "candidate": _figures(candidate, following.rows.prompts),
             "champion": _figures(champion, following.rows.prompts),
@@ -204,6 +207,7 @@ def _figures(policy: PolicyRows, prompts: NDArray[np.int64]) -> dict[str, float]
         "snips": policy.snips,
         "effective_rows": policy.effective_rows,
         "max_weight": float(policy.weights.max()),
+        "mean_tier": float(policy.tiers.mean()),
     }
 
 

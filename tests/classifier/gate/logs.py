@@ -18,7 +18,7 @@ class World:
     """What happened (needs, decisions) and how decisions are raised."""
 
     needs: NDArray[np.int64]
-    propensities: Floats  # (num_rows, 4)
+    propensities: NDArray[np.float64]  # (num_rows, 4)
     first_tier: NDArray[np.int64]
     ceiling: NDArray[np.int64]  # the tier above which the row is not raised
 
@@ -64,7 +64,7 @@ def drawn(rng: np.random.Generator, propensities: Floats) -> NDArray[np.int64]:
 def world(
     rng: np.random.Generator,
     needs: NDArray[np.int64],
-    propensities: Floats,
+    propensities: NDArray[np.float64],
     goes_on: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> World:
     """Decisions by the propensities, raised with these chances whenever a budget is spent."""
