@@ -15,13 +15,14 @@ from sklearn.linear_model import LogisticRegression
 from classifier.dataset import Dataset
 from classifier.features import NUM_FEATURES, NUM_LEXICAL
 from classifier.metadata import BinFit
-from ponder.bins import NUM_NEED_BINS
+from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
 
 MAX_DEVIATIONS: Final = 4.0
 """Lexical features are clipped this far from their mean: a strange prompt must not run off."""
 
 MIN_OUTCOMES: Final = 20
-"""Events, and survivors, that a bin needs for a regression; with fewer its hazard is one number."""
+"""Events, and survivors, that a bin needs for a regression. With fewer its hazard is one number:
+the share of events, drawn towards a guess by the weight of one row."""
 
 Report = Callable[[str], None]
 Floats = NDArray[np.floating]
@@ -97,7 +98,8 @@ def fit(
     candidates = np.arange(NUM_FEATURES) if columns is None else columns
     used = candidates[np.ptp(scaled[:, candidates], axis=0) > 0]
     scaled = scaled[:, used]
-    models = [_fit_bin(data, scaled, index, regularisation) for index in range(NUM_NEED_BINS)]
+    guesses = guessed_hazards(data.events.sum(axis=0), data.at_risk.sum(axis=0))
+    models = [_fit_bin(data, scaled, k, regularisation, guesses[k]) for k in range(NUM_NEED_BINS)]
     return HazardModel(
         scaling=scaling,
         columns=used,
@@ -108,24 +110,32 @@ def fit(
 
 
 def _fit_bin(
-    data: Dataset, scaled: NDArray[np.float32], index: int, regularisation: float
+    data: Dataset, scaled: NDArray[np.float32], index: int, regularisation: float, guess: float
 ) -> LogisticRegression | float:
     at_risk = data.at_risk[:, index]
     outcomes = data.events[at_risk, index]
     events = int(outcomes.sum())
     if min(events, len(outcomes) - events) < MIN_OUTCOMES or scaled.shape[1] == 0:
-        return _constant_hazard(data, events, len(outcomes))
+        return (events + guess) / (len(outcomes) + 1.0)
     model = LogisticRegression(C=regularisation, max_iter=5000)
     return model.fit(scaled[at_risk].astype(np.float64), outcomes.astype(np.int64))
 
 
-def _constant_hazard(data: Dataset, events: int, at_risk: int) -> float:
-    """The share of events, drawn towards the mean hazard of all bins by the weight of one row.
+def guessed_hazards(events: NDArray[np.int64], at_risk: NDArray[np.int64]) -> list[float]:
+    """What each bin's hazard is likely to be, from the counts (NUM_NEED_BINS,) of those before it.
 
-    A bin nobody was at risk in so gets the mean hazard: a guess, and BinFit says so.
+    The first is guessed at the mean of all. From there the guess follows the observed hazards, of
+    which MIN_OUTCOMES rows weigh as much as the guess, for the width of the next bin in log tokens:
+    a bin that nobody was at risk in, as those above the largest budget, goes on like the last ones
+    that were seen. Source of the scaling: a hazard rate that is constant in log tokens.
     """
-    mean = (data.events.sum() + 0.5) / (data.at_risk.sum() + 1.0)
-    return float((events + mean) / (at_risk + 1.0))
+    widths = np.diff(np.log([1, *NEED_BIN_EDGES]))
+    guesses = [float((events.sum() + 0.5) / (at_risk.sum() + 1.0))]
+    for index in range(NUM_NEED_BINS - 1):
+        seen = events[index] + MIN_OUTCOMES * guesses[-1]
+        survival = 1.0 - seen / (at_risk[index] + MIN_OUTCOMES)
+        guesses.append(float(1.0 - survival ** (widths[index + 1] / widths[index])))
+    return guesses
 
 
 def _describe(data: Dataset, index: int, model: LogisticRegression | float) -> BinFit:

@@ -27,8 +27,12 @@ from typing import Final
 from ponder.v1 import budget_pb2
 from ponder.v1.budget_pb2 import ThinkingStop
 
-# Upper edges in thinking tokens, log-spaced, with the default tier budgets 50, 500, 2000, 10000.
-NEED_BIN_EDGES: Final = (16, 50, 120, 250, 500, 1000, 2000, 4000, 10000)
+# Upper edges in thinking tokens, each about 1.4 times the one before, with the default tier budgets
+# 50, 500, 2000, 10000 among them and room above for models that think longer.
+NEED_BIN_EDGES: Final = (
+    *(16, 24, 35, 50, 67, 90, 120, 175, 250, 350, 500, 700),
+    *(1000, 1400, 2000, 2800, 4000, 5500, 7500, 10_000, 14_000, 20_000, 28_000, 40_000),
+)
 NUM_NEED_BINS: Final = len(NEED_BIN_EDGES)
 
 _MAX_CUT_GRACE_TOKENS: Final = 32

@@ -20,7 +20,7 @@ from classifier.evaluate import (
 )
 from classifier.survival import median_need, smallest_sufficient_tier, survival_of
 from classifier.train import train_controls
-from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
+from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS, bin_of_need, num_bins_within
 from ponder.v1 import budget_pb2
 from tests.classifier.oracle import Question
 
@@ -34,7 +34,8 @@ def test_log_loss_counts_the_bins_a_request_was_at_risk_in():
 
     loss = log_loss(hazards, outcomes((40, 10_000), (9000, 50)))
 
-    assert loss == pytest.approx(-(3 * math.log(0.75) + math.log(0.25)) / 2)
+    survived = bin_of_need(40) + num_bins_within(50)
+    assert loss == pytest.approx(-(survived * math.log(0.75) + math.log(0.25)) / 2)
 
 
 def test_question_is_decided_where_the_budget_covers_it_whatever_the_need():
@@ -70,11 +71,13 @@ def test_coverage_compares_observed_with_expected_where_decided():
     data = outcomes((40, 500), (60, 500), (40, 16))
     survival = np.tile(np.linspace(0.9, 0.1, NUM_NEED_BINS), (3, 1))
 
-    result = coverage(np.array([1, 1, 1]), survival, data)
+    bound = bin_of_need(50)
+
+    result = coverage(np.full(3, bound), survival, data)
 
     assert result.num_rows == 2
     assert result.observed == 0.5
-    assert result.expected == pytest.approx(1 - survival[0, 1])
+    assert result.expected == pytest.approx(1 - survival[0, bound])
 
 
 def test_rank_correlation_uses_only_pairs_of_known_order():
@@ -90,7 +93,9 @@ def test_figures_nothing_decides_are_not_numbers():
 
     assert math.isnan(brier(np.zeros(2), data, 500))
     assert math.isnan(calibration_error(np.zeros(2), data, 500))
-    assert math.isnan(coverage(np.array([4, 9]), np.ones((2, NUM_NEED_BINS)), data).observed)
+    assert math.isnan(
+        coverage(np.array([10, NUM_NEED_BINS]), np.ones((2, NUM_NEED_BINS)), data).observed
+    )
 
 
 def test_median_and_tier_are_read_off_the_curve():

@@ -109,7 +109,7 @@ def test_one_flipped_bit_in_the_weights_is_noticed(tmp_path, serialized, share):
     [
         (in_metadata('"feature_version": 1', '"feature_version": 0'), "feature_version is 0"),
         (in_metadata('"num_features": 1', '"num_features": 2'), "num_features is 2"),
-        (in_metadata("[16, 50", "[16, 60"), "need_bin_edges"),
+        (in_metadata("[16, 24", "[16, 25"), "need_bin_edges"),
         (in_metadata('"model"', '"name"'), "not a classifier of this project"),
         (in_initializer("intercepts", (NUM_NEED_BINS,), float("nan")), "not probabilities"),
         (in_initializer("weights", (8, NUM_NEED_BINS), 0.0), "not a readable|failed"),

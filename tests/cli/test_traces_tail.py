@@ -11,6 +11,7 @@ import redis
 from click.testing import CliRunner
 
 from ponder import keys
+from ponder.bins import NUM_NEED_BINS
 from ponder.cli import main
 from ponder.cli.traces_tail import View, show_new, trace_line
 from ponder.ledger import Ledger, LedgerConfig
@@ -43,7 +44,7 @@ def test_a_line_tells_what_happened_and_not_what_was_asked(redis_url, fill):
 
     assert result.exit_code == 0
     [line] = result.output.splitlines()
-    for part in ("acme", "moderate", "300/500", "p50 121-250", "finished, stop", "esc 0"):
+    for part in ("acme", "moderate", "300/500", "p50 176-250", "finished, stop", "esc 0"):
         assert part in line
     assert line.endswith("w1")
     assert "Reach" not in line
@@ -128,7 +129,9 @@ def test_it_follows_until_it_is_interrupted(redis_url, fill):
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize(("need_bin", "words"), [(0, "0-16"), (9, ">10000"), (None, "unknown")])
+@pytest.mark.parametrize(
+    ("need_bin", "words"), [(0, "0-16"), (NUM_NEED_BINS, ">40000"), (None, "unknown")]
+)
 def test_the_predicted_bin_is_told_as_its_needs(need_bin, words):
     assert f"p50 {words}  " in trace_line(trace(predicted_bin=need_bin), show_prompt=False)
 
@@ -161,3 +164,9 @@ def test_enums_of_a_cancelled_request_are_words():
     )
 
     assert "cancelled, cancelled" in line
+
+
+def test_a_bin_of_an_older_version_is_not_told_as_one_of_todays():
+    older = trace(predicted_bin=3, prior_hazards=(0.1,) * 9)
+
+    assert "p50 unknown  " in trace_line(older, show_prompt=False)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ponder.bins import NUM_NEED_BINS
 from ponder.settlement import Settlement, prompt_text, settlement_of, total_usage
 from ponder.v1 import budget_pb2, reasoner_pb2, worker_pb2
 
@@ -55,8 +56,8 @@ def test_a_record_needs_its_keys(make_settlement, name: str):
 
 
 def test_a_predicted_bin_must_exist(make_settlement):
-    with pytest.raises(ValueError, match="predicted_bin is 10"):
-        make_settlement(predicted_bin=10)
+    with pytest.raises(ValueError, match=f"predicted_bin is {NUM_NEED_BINS + 1}"):
+        make_settlement(predicted_bin=NUM_NEED_BINS + 1)
 
 
 @pytest.mark.parametrize("miss", [-0.1, 1.1, float("nan")])

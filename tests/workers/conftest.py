@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ponder import rpc
+from ponder.bins import NUM_NEED_BINS
 from ponder.ledger import Ledger
 from ponder.settlement import Settlement
 from ponder.v1 import budget_pb2, reasoner_pb2, worker_pb2, worker_pb2_grpc
@@ -174,7 +175,7 @@ _SETTLEMENT: dict[str, Any] = {
     "pool": budget_pb2.POOL_EASY,
     "rule": reasoner_pb2.RULE_AUTOMATIC,
     "predicted_bin": 2,
-    "prior_hazards": [0.125] * 9,
+    "prior_hazards": [0.125] * NUM_NEED_BINS,
     "propensity": 0.5,
     "classifier_version": "v1",
     "features": [3, 5],

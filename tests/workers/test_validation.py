@@ -5,6 +5,7 @@ import math
 import grpc
 import pytest
 
+from ponder.bins import NUM_NEED_BINS
 from ponder.v1 import budget_pb2
 
 BAD_INPUT = {
@@ -27,9 +28,11 @@ BAD_INPUT = {
     "settlement.tenant": {"settlement": {"tenant": ""}},
     "settlement.tier": {"settlement": {"tier": 9}},
     "settlement.rule": {"settlement": {"rule": 99}},
-    "settlement.predicted_bin": {"settlement": {"predicted_bin": 10}},
+    "settlement.predicted_bin": {"settlement": {"predicted_bin": NUM_NEED_BINS + 1}},
     "settlement.prior_hazards: must hold": {"settlement": {"prior_hazards": [0.5]}},
-    "settlement.prior_hazards: must be": {"settlement": {"prior_hazards": [math.nan] * 9}},
+    "settlement.prior_hazards: must be": {
+        "settlement": {"prior_hazards": [math.nan] * NUM_NEED_BINS}
+    },
     "settlement.propensity": {"settlement": {"propensity": -1.0}},
     "settlement.tier_propensities: must hold": {"settlement": {"tier_propensities": [1.0]}},
     "settlement.tier_propensities: must be": {"settlement": {"tier_propensities": [2.0] * 4}},

@@ -90,7 +90,7 @@ def trace_line(settlement: Settlement, *, show_prompt: bool) -> str:
     used = f"{settlement.usage.thinking_tokens}/{settlement.budget_tokens}"
     parts = [
         f"{time}  {settlement.tenant}  {settlement.model}",
-        f"{tier_word(settlement.tier):<8}  {used:>11}  p50 {_bin_words(settlement.predicted_bin)}",
+        f"{tier_word(settlement.tier):<8}  {used:>11}  p50 {_bin_words(settlement)}",
         f"{stop_word(settlement.stop)}, {finish_word(settlement.finish_reason)}",
         f"esc {settlement.usage.escalations}  {settlement.worker}",
     ]
@@ -132,9 +132,10 @@ def _order(trace: Trace) -> tuple[int, ...]:
     return tuple(map(int, trace[0].split("-")))
 
 
-def _bin_words(need_bin: int | None) -> str:
-    """The needs of a bin, for instance 121-250."""
-    if need_bin is None:
+def _bin_words(settlement: Settlement) -> str:
+    """The needs of the predicted bin, for instance 121-175; unknown if it was one of other bins."""
+    need_bin = settlement.predicted_bin
+    if need_bin is None or len(settlement.prior_hazards) != NUM_NEED_BINS:
         return "unknown"
     if need_bin == NUM_NEED_BINS:
         return f">{NEED_BIN_EDGES[-1]}"

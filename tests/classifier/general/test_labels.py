@@ -5,7 +5,7 @@ import pytest
 
 from classifier.general.labels import SoftLabels, tier_survival
 from classifier.survival import COLD_COVERAGE, TIER_BUDGETS, smallest_sufficient_tier
-from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
+from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS, num_bins_within
 
 TIERS = list(TIER_BUDGETS)
 
@@ -45,7 +45,8 @@ def test_wrong_answers_are_censored_where_they_ended():
     labels = SoftLabels.of_answers(np.array([300.0]), np.array([0.0]))
 
     assert not labels.events.any()
-    assert labels.at_risk[0].tolist() == [1, 1, 1, 1] + [0] * (NUM_NEED_BINS - 4)
+    within = num_bins_within(300)
+    assert labels.at_risk[0].tolist() == [1] * within + [0] * (NUM_NEED_BINS - within)
 
 
 def test_shares_are_a_distribution():

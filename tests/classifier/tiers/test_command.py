@@ -124,7 +124,7 @@ def test_budgets_at_the_edges_of_bins_when_asked_for(lengths):
 
     budgets = [tier["budget_tokens"] for tier in found["proposed"]["tiers"]]
     assert set(budgets) < set(NEED_BIN_EDGES)
-    assert budgets[-1] == 10_000
+    assert budgets[-1] == 7_500
 
 
 def test_the_plot_is_drawn(lengths, tmp_path):

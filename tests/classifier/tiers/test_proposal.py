@@ -10,6 +10,7 @@ from classifier.tiers.density import NeedDensity
 from classifier.tiers.placement import place_budgets, round_numbers
 from classifier.tiers.proposal import MIN_KNOWN, configuration, plan_of, propose
 from classifier.tiers.spending import Spending
+from ponder.bins import NEED_BIN_EDGES
 from tests.classifier.tiers.mixtures import cut_at, needs_around, uncut
 
 FOUR = (30, 300, 1_500, 8_000)
@@ -144,9 +145,9 @@ def test_needs_that_are_not_told_apart_get_the_smallest_budgets():
 
 
 def test_at_the_edges_of_bins_the_last_may_cover_less_than_was_asked():
-    proposal = propose(uncut(needs_around((100, 20_000))), 0.99, at_edges=True)
+    proposal = propose(uncut(needs_around((100, 80_000))), 0.99, at_edges=True)
 
-    assert proposal.proposed.budgets[-1] == 10_000
+    assert proposal.proposed.budgets[-1] == NEED_BIN_EDGES[-1]
     assert proposal.proposed.tiers[-1].covers == pytest.approx(0.5, abs=0.03)
 
 

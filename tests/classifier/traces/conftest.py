@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from classifier.features import encode
+from ponder.bins import NUM_NEED_BINS, bin_of_need
 from ponder.ledger import Ledger, LedgerConfig
 from ponder.settlement import Settlement
 from ponder.v1 import budget_pb2, reasoner_pb2
@@ -29,8 +30,8 @@ TRACE = Settlement(
         gpu_seconds=0.1,
         peak_kv_bytes=1 << 40,
     ),
-    predicted_bin=3,
-    prior_hazards=(0.1,) * 9,
+    predicted_bin=bin_of_need(200),
+    prior_hazards=(0.1,) * NUM_NEED_BINS,
     propensity=0.99,
     tier_propensities=(0.0, 0.99, 0.01, 0.0),
     classifier_version="v1",

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from classifier.traces.exporter import Exporter
 from classifier.traces.statistics import Statistics, predicted_p90
+from ponder.bins import NUM_NEED_BINS
 from ponder.cli import main
 from ponder.v1 import budget_pb2
 from tests.classifier.traces.conftest import MODEL, trace
@@ -17,8 +18,8 @@ FINISHED = budget_pb2.THINKING_STOP_FINISHED
 EXHAUSTED = budget_pb2.THINKING_STOP_EXHAUSTED
 CANCELLED = budget_pb2.THINKING_STOP_CANCELLED
 SIMPLE, MODERATE = budget_pb2.TIER_SIMPLE, budget_pb2.TIER_MODERATE
-# Half of the needs in bin 0, half in bin 1: nine tenths need up to 16 + 0.8 * (50 - 16) tokens.
-UP_TO_50 = (0.5, 1.0, *(0.0,) * 7)
+# Half of the needs in bin 0, half in bin 3: nine tenths need up to 35 + 0.8 * (50 - 35) tokens.
+UP_TO_50 = (0.5, 0.0, 0.0, 1.0, *(0.0,) * (NUM_NEED_BINS - 4))
 BY_HAND = [
     trace(tier=SIMPLE, budget_tokens=50, thinking_tokens=10, answer_tokens=10),
     trace(tier=SIMPLE, budget_tokens=50, thinking_tokens=20, answer_tokens=20, probe_tokens=40),
@@ -57,13 +58,14 @@ def test_figures_by_tier_and_stop():
 
 
 def test_the_predicted_p90_is_read_off_the_hazards():
-    assert predicted_p90(trace(prior_hazards=UP_TO_50)) == pytest.approx(16 + 0.8 * 34)
-    assert predicted_p90(trace(prior_hazards=(0.1,) * 9)) is None
+    assert predicted_p90(trace(prior_hazards=UP_TO_50)) == pytest.approx(35 + 0.8 * 15)
+    assert predicted_p90(trace(prior_hazards=(0.05,) * NUM_NEED_BINS)) is None
+    assert predicted_p90(trace(prior_hazards=(0.9,) * 9)) is None  # of an older version
     assert predicted_p90(trace(prior_hazards=())) is None
 
 
 def test_coverage_counts_needs_within_and_above_the_bound():
-    needs = [10, 40, 43, 60]
+    needs = [10, 40, 46, 60]
     traces = [trace(thinking_tokens=need, prior_hazards=UP_TO_50) for need in needs]
 
     [(_, figures), *_] = statistics_of(traces).rows()
