@@ -29,7 +29,11 @@ async def test_leaving_after_an_escalation_settles_both_segments_once(start):
         for worker in (stack.easy, stack.thinking):
             worker.script.need = lambda request: 900
         stack.thinking.script.hold_at = 600
-        call = stack.stub.Reason(request(request_id="q-1"))
+        call = stack.stub.ReasonStream(request(request_id="q-1"))
+        # Progress of the second segment: the router knows that its worker took it.
+        async for event in call:
+            if event.progress.segment == 1:
+                break
         await stack.thinking.holding.wait()
         call.cancel()
         (trace,) = await stack.traces_when(1)
