@@ -21,6 +21,7 @@ _EPILOG = """\b
 Examples:
   ponder traces tail                       one line per request, as they end
   ponder traces stats --model reference --json
+  ponder traces drift --model reference    whether its classifier still fits
   ponder traces export --out traces        to Parquet; again: what came since
 """
 
