@@ -33,6 +33,7 @@ RECENT_ROWS: Final = 2_000
 """Newest traces that are compared with the reference, and within which a change counts as new."""
 
 _WARN_RESIDUAL, _ALARM_RESIDUAL = 0.02, 0.05
+_SPANS: Final = (MIN_ROWS, 500)
 _DEVIATIONS: Final = 3.0
 _LEAST_OWN_SHARE: Final = 0.95
 _SHOWN_FEATURES: Final = 3
@@ -156,21 +157,29 @@ def _budget_hits(outcomes: Sequence[Outcome], recent_rows: int) -> Finding:
 
 
 def _residual(outcomes: Sequence[Outcome], recent_rows: int) -> Finding:
-    """Missed less expected: above 0 the budgets suffice less often than was promised. Judged over
-    the requests since the last change.
+    """Missed less expected: above 0 the budgets suffice less often than was promised.
+
+    What is expected is known, so the newest requests are judged by it, few and many, and those
+    since the last change: ADWIN alone, which has to learn what is usual, is later.
     """
     name = "coverage residual"
     if len(outcomes) < MIN_ROWS:
         return _too_few(name, len(outcomes), "automatic requests")
     window, change = _followed([_to_unit(one.missed - one.expected) for one in outcomes])
-    latest = outcomes[-max(MIN_ROWS, min(window.width, recent_rows)) :]
-    residual = sum(one.missed - one.expected for one in latest) / len(latest)
-    verdict = _residual_verdict(residual, latest)
+    spans = {*_SPANS, max(MIN_ROWS, min(window.width, recent_rows))}
+    judged = [_judged(outcomes[-span:]) for span in sorted(spans, reverse=True)]
+    verdict, residual, num_judged = max(judged, key=lambda one: list(Verdict).index(one[0]))
     if verdict is Verdict.OK and _is_new(change, outcomes, recent_rows):
         verdict = Verdict.WARN
     if change is not None:
         change = Change(change.at, _from_unit(change.before), _from_unit(change.after))
-    return Finding(name, residual, verdict, _change_text(change, len(outcomes)))
+    detail = f"of the newest {num_judged}; {_change_text(change, len(outcomes))}"
+    return Finding(name, residual, verdict, detail)
+
+
+def _judged(outcomes: Sequence[Outcome]) -> tuple[Verdict, float, int]:
+    residual = sum(one.missed - one.expected for one in outcomes) / len(outcomes)
+    return _residual_verdict(residual, outcomes), residual, len(outcomes)
 
 
 def _residual_verdict(residual: float, outcomes: Sequence[Outcome]) -> Verdict:

@@ -113,7 +113,19 @@ def test_another_mix_of_prompts_is_seen_in_features_and_score(pool, own, is_stor
     assert ("its training" if is_stored else "older traces") in found[SCORE].detail
 
 
-def test_needs_that_double_are_seen_in_hits_and_residual_and_not_in_the_prompts(pool, own):
+def test_needs_that_double_are_seen_although_few_budgets_are_too_small(pool, own):
+    """First budgets too small go from 2 % to 6 %: large tiers have room."""
+    shifted = [
+        drawn(pool, own, 1_000, seed) + drawn(pool, own, 500, seed + 99, factor=2.0)
+        for seed in range(10)
+    ]
+
+    found = [verdicts(traces, own)["coverage residual"] for traces in shifted]
+
+    assert sum(verdict in (Verdict.WARN, Verdict.ALARM) for verdict in found) >= 8
+
+
+def test_needs_that_triple_are_seen_in_hits_and_residual_and_not_in_the_prompts(pool, own):
     traces = drawn(pool, own, 1_000, 1) + drawn(pool, own, 600, 2, factor=3.0)
 
     found = {one.name: one for one in assess(traffic_of(traces), own)}
