@@ -114,10 +114,11 @@ async def test_a_poisoned_correction_corrects_nothing_and_is_counted(ledger, red
 
     await predictions.refresh([SEGMENT, OTHER])
 
-    curve = predictions.predict(SEGMENT, PRIOR).curve
-    assert curve.at(50) == pytest.approx(0.25)
-    assert logit(curve.at(2_000)) - logit(0.5**7) == pytest.approx(1.0)
-    assert logit(predictions.predict(OTHER, PRIOR).curve.at(50)) == pytest.approx(logit(0.25) + 0.5)
+    curve, other = (predictions.predict(of, PRIOR).curve for of in (SEGMENT, OTHER))
+    bare = SurvivalCurve.from_hazards(PRIOR.hazards)
+    assert curve.at(50) == pytest.approx(bare.at(50))
+    assert logit(curve.at(2_000)) - logit(bare.at(2_000)) == pytest.approx(1.0)
+    assert logit(other.at(50)) - logit(bare.at(50)) == pytest.approx(0.5)
     measured = metrics.get_metrics_data()
     assert measured is not None
     assert REJECTED_COUNTS in measured.to_json()

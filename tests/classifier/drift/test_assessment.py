@@ -11,7 +11,7 @@ from classifier.drift.assessment import Own, Traffic, Verdict, assess, worst
 from classifier.drift.stability import SCORE, Reference
 from classifier.features import encode
 from classifier.predictor import DifficultyClassifier
-from classifier.survival import TIER_BUDGETS, smallest_sufficient_tier, survival_of
+from classifier.survival import TIER_BINS, TIER_BUDGETS, smallest_sufficient_tier, survival_of
 from ponder.outcomes import TIERS
 from ponder.settlement import Settlement
 from ponder.v1.budget_pb2 import THINKING_STOP_FINISHED, TIER_RESEARCH
@@ -19,7 +19,6 @@ from tests.classifier.oracle import Question, ask
 from tests.classifier.traces.conftest import trace
 
 BUDGETS = list(TIER_BUDGETS.values())
-BINS = (1, 4, 6, 8)
 NUM_POOL = 1_500
 
 
@@ -63,7 +62,7 @@ def settled(asked: Asked, version: str, factor: float = 1.0) -> Settlement:
         stop=THINKING_STOP_FINISHED,
         thinking_tokens=min(need, BUDGETS[index + missed]),
         prior_hazards=asked.hazards,
-        predicted_miss=float(survival[0, BINS[index]]),
+        predicted_miss=float(survival[0, TIER_BINS[index]]),
         classifier_version=version,
         features=asked.features,
     )
