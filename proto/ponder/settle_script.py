@@ -18,7 +18,7 @@ class LedgerConfig:
     sooner it follows and the more it wavers: at rest with a standard deviation of about
     sqrt(step / 2) on the logit, 0.03 on a promised miss rate of 0.1. Where needs double in
     `ponder bench online`, coverage is 0.98 before and, 251 to 500 requests later, 0.92 with a step
-    of 0.05, 0.95 with 0.2, and 0.96 with 0.4, which reserves a sixth more than 0.2. A correction
+    of 0.05, 0.95 with 0.2, and 0.96 with 0.4, which reserves a tenth more than 0.2. A correction
     fades by `correction_fade` with each decision on a tier above it.
     """
 
