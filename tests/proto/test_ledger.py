@@ -109,7 +109,7 @@ async def test_a_new_version_of_the_classifier_starts_without_counts(ledger, mak
 
     for version in ("v1", "v2"):
         counts = await ledger.read_counts("model-1", version, NOW_S)
-        assert counts.events[2][4] == 1
+        assert counts.events[2][bins.bin_of_need(300)] == 1
     assert await ledger.read_counts("model-1", "v3", NOW_S) == NeedCounts.from_hashes([])
 
 

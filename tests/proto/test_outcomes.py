@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from redis.typing import EncodableT, FieldT
 
 from ponder import keys
+from ponder.bins import bin_of_need
 from ponder.outcomes import TIERS, Outcome, Outcomes, TierOutcomes, first_budget_missed
 from ponder.v1.budget_pb2 import (
     THINKING_STOP_CANCELLED,
@@ -97,7 +98,10 @@ async def test_fields_that_hold_no_number_start_anew(redis_url, ledger, make_set
     window = ledger.config.window(NOW_S)
     poisoned: dict[str, dict[FieldT, EncodableT]] = {
         keys.outcomes("model-1", "v1", "tenant-1", window): {"1:d": "many", "1:m": "", "1:e": "x"},
-        keys.counts("model-1", "v1", "tenant-1", window): {"2:r:0": "1e9", "2:n:4": "nan"},
+        keys.counts("model-1", "v1", "tenant-1", window): {
+            "2:r:0": "1e9",
+            f"2:n:{bin_of_need(300)}": "nan",
+        },
     }
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         for key, fields in poisoned.items():
@@ -108,7 +112,7 @@ async def test_fields_that_hold_no_number_start_anew(redis_url, ledger, make_set
     found = await ledger.read_outcomes("model-1", "v1", NOW_S, tenant="tenant-1")
     counts = await ledger.read_counts("model-1", "v1", NOW_S, tenant="tenant-1")
     assert found.tiers[TIER_SIMPLE] == TierOutcomes(decided=1, missed=1, expected=0.0625)
-    assert (counts.events[2][4], counts.at_risk[2][0]) == (1, 1)
+    assert (counts.events[2][bin_of_need(300)], counts.at_risk[2][0]) == (1, 1)
 
 
 @given(st.lists(keys_and_values, max_size=3))
