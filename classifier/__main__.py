@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from classifier.dataset import Dataset, Outcome
+from classifier.drift.stability import Reference
 from classifier.errors import ClassifierError, DatasetError, ExportError
 from classifier.evaluate import Evaluation, evaluate
 from classifier.export import check_parity, export
@@ -110,8 +111,9 @@ def _add_classifier(command: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> None:
     name, data = _read(options)
     model = train(data, _report)
-    serialized = export(model, name, len(data.split("train")))
     held_out = data.rows(data.splits != "train")
+    reference = Reference.of(held_out.features, model.hazards(held_out.features))
+    serialized = export(model, name, len(data.split("train")), reference)
     parity = check_parity(serialized, model, held_out.features)
     hazards = model.hazards(data.split("test").features)
     evaluations = _beside_controls(hazards, data, model.regularisation)

@@ -19,10 +19,17 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from classifier.drift.stability import Reference
 from classifier.errors import ExportError
 from classifier.features import FEATURE_VERSION, NUM_FEATURES
 from classifier.hazards import MAX_DEVIATIONS, HazardModel
-from classifier.metadata import INPUT_NAME, OUTPUT_NAMES, Metadata, content_version
+from classifier.metadata import (
+    INPUT_NAME,
+    OUTPUT_NAMES,
+    REFERENCE_KEY,
+    Metadata,
+    content_version,
+)
 from classifier.survival import COVERAGE, TIER_BINS, smallest_sufficient_tier, survival_of
 from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
 
@@ -34,8 +41,13 @@ _OPSET: Final = 17
 _IR_VERSION: Final = 8
 
 
-def export(model: HazardModel, name: str, training_rows: int) -> bytes:
-    """Serialized graph for the reasoning model `name`; equal inputs give equal bytes."""
+def export(
+    model: HazardModel, name: str, training_rows: int, reference: Reference | None = None
+) -> bytes:
+    """Serialized graph for the reasoning model `name`; equal inputs give equal bytes.
+
+    `reference`, of rows that it was not trained on, is what `ponder traces drift` compares with.
+    """
     metadata = Metadata(
         model=name,
         feature_version=FEATURE_VERSION,
@@ -51,8 +63,9 @@ def export(model: HazardModel, name: str, training_rows: int) -> bytes:
         ir_version=_IR_VERSION,
         producer_name="ponder",
     )
-    blank = _serialize(proto, metadata.to_properties())
-    return _serialize(proto, metadata.to_properties(content_version(blank)))
+    properties = {REFERENCE_KEY: reference.to_json()} if reference else {}
+    blank = _serialize(proto, properties | metadata.to_properties())
+    return _serialize(proto, properties | metadata.to_properties(content_version(blank)))
 
 
 def check_parity(serialized: bytes, model: HazardModel, features: NDArray[np.float32]) -> float:

@@ -13,6 +13,9 @@ from ponder.bins import NEED_BIN_EDGES
 INPUT_NAME: Final = "features"
 OUTPUT_NAMES: Final = ("hazards", "survival", "tier")
 
+REFERENCE_KEY: Final = "ponder.reference"
+"""Where export.py keeps a classifier.drift.stability.Reference. Files before it have none."""
+
 _KEY: Final = "ponder.classifier"
 _VERSION_KEY: Final = "ponder.version"
 _VERSION_DIGITS: Final = 16

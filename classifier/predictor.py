@@ -11,9 +11,16 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from classifier.drift.stability import Reference
 from classifier.errors import ClassifierError
 from classifier.features import NUM_FEATURES, encode, vectorize
-from classifier.metadata import INPUT_NAME, OUTPUT_NAMES, Metadata, checked_version
+from classifier.metadata import (
+    INPUT_NAME,
+    OUTPUT_NAMES,
+    REFERENCE_KEY,
+    Metadata,
+    checked_version,
+)
 from ponder.bins import NUM_NEED_BINS
 
 _WARM_UP_PROMPTS = ("", "What is 2 + 2?", "Prove that there are infinitely many primes.")
@@ -22,11 +29,18 @@ _WARM_UP_PROMPTS = ("", "What is 2 + 2?", "Prove that there are infinitely many 
 class DifficultyClassifier:
     """Predicts from a prompt, bin by bin, whether the thinking would stop there by itself."""
 
-    def __init__(self, session: Any, version: str, metadata: Metadata) -> None:
+    def __init__(
+        self,
+        session: Any,
+        version: str,
+        metadata: Metadata,
+        reference: Reference | None = None,
+    ) -> None:
         """Checks the graph's shapes and runs it once. Raises ClassifierError."""
         self._session = session
         self._version = version
         self._metadata = metadata
+        self._reference = reference
         self._check_signature()
         for prompt in _WARM_UP_PROMPTS:
             self.predict(prompt)
@@ -47,7 +61,9 @@ class DifficultyClassifier:
         session = _open_session(serialized)
         properties = session.get_modelmeta().custom_metadata_map
         version = checked_version(serialized, properties)
-        return cls(session, version, Metadata.from_properties(properties))
+        written = properties.get(REFERENCE_KEY)
+        reference = Reference.from_json(written) if written else None
+        return cls(session, version, Metadata.from_properties(properties), reference)
 
     @property
     def version(self) -> str:
@@ -62,6 +78,11 @@ class DifficultyClassifier:
     @property
     def metadata(self) -> Metadata:
         return self._metadata
+
+    @property
+    def reference(self) -> Reference | None:
+        """What its traffic looked like when it was trained; older files do not say."""
+        return self._reference
 
     def features(self, prompt: str) -> tuple[int, ...]:
         """What a trace stores of a prompt: unsigned 32-bit ids, from which training can work."""

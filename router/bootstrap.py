@@ -12,7 +12,6 @@ from typing import Any, Final
 from opentelemetry.metrics import MeterProvider
 
 from ponder import rpc, tasks
-from ponder.classifiers import ClassifierStore
 from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerUnavailable
 from ponder.rpc import RpcServer, ServerConfig
@@ -22,23 +21,21 @@ from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
-from router.guard import GuardConfig, Tally
 from router.limits import CurrentLimits
+from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
 from router.pools import Pools
 from router.predictions import Predictions, Segment
 from router.queries import QueryParser
 from router.replies import RecentReplies
-from router.rollback import Rollback
-from router.rollouts import Rollouts
 from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
 from router.shadowing import Shadowing
 from router.telemetry import Telemetry, meter_provider
 from router.tenants import Tenants
 from router.tiers import parse_tier
-from router.upkeep import ClassifierUpkeep
+from router.upkeep import ClassifierUpkeep, open_upkeep
 
 _REDIS_RETRY_S: Final = 0.2
 
@@ -100,23 +97,23 @@ async def _connect(
     ledger = await _open_ledger(config, stack)
     settler = Settler(ledger, stack.enter_context(_open_spool(config)))
     addresses = {POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers}
-    pools = Pools(addresses, config.tiers.easy_cap, random.Random())
+    pools = Pools(addresses, lambda model: config.tiers_of(model).easy_cap, random.Random())
     stack.push_async_callback(pools.close)
-    predictions = Predictions(ledger, config.prior_weight, telemetry, lambda _: config.tiers)
+    predictions = Predictions(ledger, config.prior_weight, telemetry, config.tiers_of)
     limits = CurrentLimits(config, pools)
-    shadowing = Shadowing(classifying, predictions, limits, _policy(config), telemetry)
+    shadowing = Shadowing(classifying, predictions, limits, _policies(config), telemetry)
     segments = _segments(classifying.versions, tenants)
-    store = ClassifierStore.beside(ledger)
-    upkeep = ClassifierUpkeep(
-        store,
-        Rollouts(store, classifying, _reading(predictions, tenants), telemetry),
-        _rollback(config, store, ledger, classifying, telemetry),
-        shadowing,
-    )
-    models = _served_models(config, pools)
-    reading = predictions.run(lambda: segments(models()), config.refresh_interval_s)
+    read = _reading(predictions, tenants)
+    upkeep = open_upkeep(config, ledger, classifying, read, shadowing, telemetry)
+    models, interval_s = _served_models(config, pools), config.refresh_interval_s
     await stack.enter_async_context(
-        _running(pools.run(), settler.run(), reading, upkeep.run(models, config.refresh_interval_s))
+        _running(
+            pools.run(),
+            settler.run(),
+            predictions.run(lambda: segments(models()), interval_s),
+            OutcomeGauges(ledger, telemetry).run(lambda: segments(models()), interval_s),
+            upkeep.run(models, interval_s),
+        )
     )
     settlements = Settlements(settler, f"router {config.listen}")
     stack.push_async_callback(settlements.wait_until_idle)
@@ -129,21 +126,6 @@ async def _connect(
         shadowing=shadowing,
         upkeep=upkeep,
     )
-
-
-def _rollback(
-    config: RouterConfig,
-    store: ClassifierStore,
-    ledger: Ledger,
-    classifying: Classifying,
-    telemetry: Telemetry,
-) -> Rollback:
-    async def read_tally(model: str, version: str, now_s: float) -> Tally:
-        return (await ledger.read_outcomes(model, version, now_s)).total
-
-    guard = GuardConfig(tolerance=config.rollback_tolerance)
-    name = f"router {config.listen}"
-    return Rollback(store, read_tally, classifying, guard, telemetry, name)
 
 
 def _preparing(config: RouterConfig, connections: _Connections) -> Callable[[], Awaitable[None]]:
@@ -173,7 +155,7 @@ def _service_parts(
         telemetry=telemetry,
     )
     return ServiceParts(
-        pipeline=Pipeline(parts, _policy(config), rng, store_prompts=config.store_prompts),
+        pipeline=Pipeline(parts, _policies(config), rng, store_prompts=config.store_prompts),
         parser=QueryParser(
             config,
             _served_models(config, connections.pools),
@@ -189,18 +171,23 @@ def _service_parts(
 def _dispatcher(
     config: RouterConfig, connections: _Connections, limits: CurrentLimits, telemetry: Telemetry
 ) -> Dispatcher:
-    dispatcher_config = DispatcherConfig(tiers=config.tiers, max_failovers=config.max_failovers)
+    dispatcher_config = DispatcherConfig(
+        tiers_of=config.tiers_of, max_failovers=config.max_failovers
+    )
     return Dispatcher(
         connections.pools, limits, connections.settlements, telemetry, dispatcher_config
     )
 
 
-def _policy(config: RouterConfig) -> PolicyConfig:
-    return PolicyConfig(
-        tiers=config.tiers,
-        default_tier=parse_tier(config.default_tier),
-        exploration=config.exploration,
-    )
+def _policies(config: RouterConfig) -> Callable[[str], PolicyConfig]:
+    def policy_of(model: str) -> PolicyConfig:
+        return PolicyConfig(
+            tiers=config.tiers_of(model),
+            default_tier=parse_tier(config.default_tier),
+            exploration=config.exploration,
+        )
+
+    return policy_of
 
 
 def _tenants(config: RouterConfig) -> Tenants:

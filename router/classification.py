@@ -14,6 +14,7 @@ from classifier.predictor import DifficultyClassifier
 from ponder.environment import ConfigError
 from router.decisions import Classification
 from router.serving import Classifier, Serving
+from router.telemetry import Source
 
 _log = logging.getLogger(__name__)
 FILE_NAME: Final = "difficulty.onnx"
@@ -65,6 +66,15 @@ class Classifying:
         """Whether only the general classifier predicts for this request."""
         classifier = self.serving(model).deciding(request_id)
         return classifier is not None and classifier is self._files.general
+
+    def source(self, model: str, request_id: str) -> Source:
+        """Whose prediction this request gets, if it succeeds."""
+        classifier = self.serving(model).deciding(request_id)
+        if classifier is None:
+            return Source.NONE
+        if classifier is self._files.chosen:
+            return Source.CHOSEN
+        return Source.GENERAL if classifier is self._files.general else Source.OWN
 
     def classify(self, text: str, model: str, request_id: str) -> Classification | None:
         """None when there is no classifier or it failed.

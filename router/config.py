@@ -9,17 +9,12 @@ from typing import Self
 
 from ponder import environment
 from ponder.environment import ConfigError, Variable, required, variable
-from router.tiers import TIERS, TierTable, tier_name
+from router.tiers import TIERS, TierTable, TierTables, tier_name
 
 _PREFIX = "ROUTER_"
 
 
 _TIER_NAMES = tuple(map(tier_name, TIERS))
-
-
-def _budgets(value: str) -> tuple[int, ...]:
-    budgets = tuple(environment.integer(1, 1_000_000)(part.strip()) for part in value.split(","))
-    return TierTable(budgets).budgets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +42,8 @@ class RouterConfig:
     classifier: str = variable(
         "",
         environment.text,
-        meaning="ONNX file that predicts for every model until a version is promoted for it; unset: "
-        "those that ship with Ponder, one general.",
+        meaning="ONNX file that predicts for every model until a version is promoted for it; "
+        "unset: those that ship with Ponder, one general.",
     )
     redis_url: str = required(
         environment.redis_url,
@@ -80,11 +75,12 @@ class RouterConfig:
         environment.one_of(*_TIER_NAMES),
         meaning="Tier of a request for which no prediction can be made.",
     )
-    tier_budgets: tuple[int, ...] = variable(
-        TierTable().budgets,
-        _budgets,
+    tier_budgets: TierTables = variable(
+        TierTables(),
+        TierTables.parse,
         unit="thinking tokens",
-        meaning="Budgets of simple, moderate, complex and research, comma-separated.",
+        meaning="Budgets of simple, moderate, complex and research, for every model; or entries "
+        "such as r1=740,1200,6500,18000;50,500,2000,10000, the one without a model for the rest.",
     )
     coverage: float = variable(
         0.9,
@@ -209,6 +205,12 @@ class RouterConfig:
                 "ROUTER_EASY_WORKERS, ROUTER_THINKING_WORKERS: "
                 f"{', '.join(sorted(both))} is in both; a worker belongs to one pool"
             )
+        unknown = sorted({name for name, _ in self.tier_budgets.own} - set(self.models))
+        if self.models and unknown:
+            raise ConfigError(
+                f"ROUTER_TIER_BUDGETS: {', '.join(unknown)} is not in ROUTER_MODELS; "
+                "name it there or leave its entry out"
+            )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -220,6 +222,5 @@ class RouterConfig:
         """The configuration table."""
         return environment.document(cls, _PREFIX)
 
-    @property
-    def tiers(self) -> TierTable:
-        return TierTable(self.tier_budgets)
+    def tiers_of(self, model: str) -> TierTable:
+        return self.tier_budgets.of(model)

@@ -20,7 +20,7 @@ from router.policy import Choice
 from router.pools import Pools
 from router.settlements import Settlements
 from router.telemetry import Degraded, Telemetry
-from router.tiers import TierTable, pool_name
+from router.tiers import TiersOf, pool_name
 from router.worker_link import WorkerLink, WorkerLost, WorkerRefused
 
 _LATE = "the deadline passed before the answer was complete; allow more time"
@@ -39,7 +39,7 @@ class _Attempts:
 class DispatcherConfig:
     """`max_failovers`: how many lost workers one request survives."""
 
-    tiers: TierTable
+    tiers_of: TiersOf
     max_failovers: int
 
 
@@ -125,7 +125,8 @@ class Dispatcher:
         """One tier up, if the policy allows it now and there is a worker for it."""
         query, choice = journey.query, journey.decision.choice
         limits = self._limits.of(query, journey.thinking_tokens)
-        raised = policy.escalate(choice, query.wish, limits, self._config.tiers)
+        tiers = self._config.tiers_of(query.model)
+        raised = policy.escalate(choice, query.wish, limits, tiers)
         if raised is None:
             return None
         found = self._pools.find(raised.pool, query.model, raised.budget_tokens, attempts.excluded)

@@ -6,22 +6,22 @@ from typing import Final
 from ponder.v1 import reasoner_pb2 as pb
 from router.decisions import Answered, Decided, Decision, Event, Finished, Reply, Thought
 from router.survival import SurvivalCurve
-from router.tiers import TIERS, TierTable
+from router.tiers import TIERS, TiersOf, TierTable
 
 _P50: Final = 0.5
 _P90: Final = 0.9
 _P99: Final = 0.99
 
 
-def decision_message(decision: Decision, tiers: TierTable) -> pb.Decision:
-    """Survival is told for the configured budget of each tier."""
+def decision_message(decision: Decision, tiers_of: TiersOf) -> pb.Decision:
+    """Survival is told for the budget of each tier of its model."""
     choice, prediction = decision.choice, decision.prediction
     return pb.Decision(
         tier=choice.tier,
         budget_tokens=choice.budget_tokens,
         pool=choice.pool,
         need=_need(prediction.curve) if prediction else None,
-        survival=_survival(prediction.curve, tiers) if prediction else (),
+        survival=_survival(prediction.curve, tiers_of(decision.model)) if prediction else (),
         rule=choice.rule,
         clamps=choice.clamps,
         classifier_version=prediction.prior.version if prediction else "",
@@ -32,11 +32,11 @@ def decision_message(decision: Decision, tiers: TierTable) -> pb.Decision:
     )
 
 
-def reply_message(reply: Reply, tiers: TierTable) -> pb.ReasonReply:
+def reply_message(reply: Reply, tiers_of: TiersOf) -> pb.ReasonReply:
     return pb.ReasonReply(
         request_id=reply.request_id,
         answer=reply.answer,
-        decision=decision_message(reply.decision, tiers),
+        decision=decision_message(reply.decision, tiers_of),
         thinking_stop=reply.stop,
         finish_reason=reply.finish_reason,
         usage=reply.usage,
@@ -45,17 +45,17 @@ def reply_message(reply: Reply, tiers: TierTable) -> pb.ReasonReply:
     )
 
 
-def event_message(event: Event, tiers: TierTable) -> pb.ReasonEvent:
+def event_message(event: Event, tiers_of: TiersOf) -> pb.ReasonEvent:
     match event:
         case Decided(decision):
-            return pb.ReasonEvent(decision=decision_message(decision, tiers))
+            return pb.ReasonEvent(decision=decision_message(decision, tiers_of))
         case Thought(thinking_tokens, segment):
             progress = pb.Progress(thinking_tokens=thinking_tokens, segment=segment)
             return pb.ReasonEvent(progress=progress)
         case Answered(text):
             return pb.ReasonEvent(answer_delta=text)
         case Finished(reply):
-            return pb.ReasonEvent(final=reply_message(reply, tiers))
+            return pb.ReasonEvent(final=reply_message(reply, tiers_of))
 
 
 def _need(curve: SurvivalCurve) -> pb.NeedQuantiles:

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from router.predictions import Predictions, segment_of
 from router.queries import Query
 from router.replies import RecentReplies
 from router.shadowing import Shadowing
-from router.telemetry import Degraded, Telemetry
+from router.telemetry import Degraded, Source, Telemetry
 from router.tiers import tier_name
 
 _log = logging.getLogger(__name__)
@@ -43,13 +43,14 @@ class Pipeline:
     def __init__(
         self,
         parts: PipelineParts,
-        policy_config: PolicyConfig,
+        policy_of: Callable[[str], PolicyConfig],
         rng: random.Random,
         *,
         store_prompts: bool,
     ) -> None:
+        """`policy_of` gives a model's policy: each has its own tiers."""
         self._parts = parts
-        self._policy_config = policy_config
+        self._policy_of = policy_of
         self._rng = rng
         self._store_prompts = store_prompts
 
@@ -79,7 +80,7 @@ class Pipeline:
             query.wish,
             prediction.curve if prediction else None,
             self._parts.limits.of(query),
-            self._policy_config,
+            self._policy_of(query.model),
             self._rng.random(),
         )
         missing = self._missing(query, prediction)
@@ -88,8 +89,13 @@ class Pipeline:
         )
 
     def _predict(self, query: Query) -> Prediction | None:
-        prior = self._parts.classifying.classify(query.text, query.model, query.request_id)
-        return self._parts.predictions.predict(segment_of(query, prior), prior) if prior else None
+        classifying, telemetry = self._parts.classifying, self._parts.telemetry
+        prior = classifying.classify(query.text, query.model, query.request_id)
+        if prior is None:
+            telemetry.count_classified(Source.NONE)
+            return None
+        telemetry.count_classified(classifying.source(query.model, query.request_id))
+        return self._parts.predictions.predict(segment_of(query, prior), prior)
 
     def _missing(self, query: Query, prediction: Prediction | None) -> Iterator[str]:
         if prediction is None:

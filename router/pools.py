@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool
@@ -20,15 +20,15 @@ class Pools:
     def __init__(
         self,
         addresses: Mapping[Pool.ValueType, Iterable[str]],
-        easy_cap_tokens: int,
+        easy_cap_of: Callable[[str], int],
         rng: random.Random,
     ) -> None:
-        """`easy_cap_tokens`: most thinking that a worker of the easy pool is given."""
+        """`easy_cap_of` a model: most thinking that a worker of the easy pool is given."""
         self._links = {
             pool: tuple(WorkerLink(address, rng) for address in found)
             for pool, found in addresses.items()
         }
-        self._easy_cap_tokens = easy_cap_tokens
+        self._easy_cap_of = easy_cap_of
         self._models: dict[str, None] = {}
         self._has_worker = asyncio.Event()
         self._has_every_pool = asyncio.Event()
@@ -67,7 +67,7 @@ class Pools:
         when the budget is one of theirs. None when nobody is left.
         """
         candidates = [pool]
-        if pool == POOL_EASY or budget_tokens <= self._easy_cap_tokens:
+        if pool == POOL_EASY or budget_tokens <= self._easy_cap_of(model):
             candidates.append(_OTHER[pool])
         for candidate in candidates:
             able = [link for link in self._alive(candidate, model) if link not in excluded]

@@ -21,7 +21,7 @@ from router.decisions import Classification, Prediction
 from router.queries import Query
 from router.survival import SurvivalCurve, median_bin, posterior_hazards
 from router.telemetry import Telemetry
-from router.tiers import TierTable
+from router.tiers import TiersOf
 
 _log = logging.getLogger(__name__)
 # Far above what any deployment counts in a day, far below where float64 loses whole numbers.
@@ -75,7 +75,7 @@ class Predictions:
         ledger: Ledger,
         prior_weight: float,
         telemetry: Telemetry,
-        tiers_of: Callable[[str], TierTable],
+        tiers_of: TiersOf,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`tiers_of` gives a model's tiers, whose budgets the corrections are for. `clock` gives

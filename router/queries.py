@@ -91,7 +91,7 @@ class QueryParser:
             messages=tuple(request.messages),
             text=prompt_text(request),
             model=model,
-            wish=self._wish(request, self._coverage(model, request_id)),
+            wish=self._wish(request, model, self._coverage(model, request_id)),
             max_answer_tokens=self._answer_tokens(request),
             sampling=self._sampling(request),
             include_thinking=request.include_thinking,
@@ -124,9 +124,9 @@ class QueryParser:
             )
         return request.model or served[0]
 
-    def _wish(self, request: pb.ReasonRequest, default_coverage: float) -> Wish:
+    def _wish(self, request: pb.ReasonRequest, model: str, default_coverage: float) -> Wish:
         budget = request.thinking_budget if request.HasField("thinking_budget") else None
-        largest = self._config.tiers.largest_budget
+        largest = self._config.tiers_of(model).largest_budget
         if budget is not None and not 0 <= budget <= largest:
             raise InvalidRequest(f"thinking_budget is {budget}; use 0 to {largest} thinking tokens")
         coverage = request.coverage if request.HasField("coverage") else default_coverage

@@ -46,13 +46,13 @@ class ReasonerService:
 
     def __init__(self, parts: ServiceParts, config: RouterConfig) -> None:
         self._parts = parts
-        self._tiers = config.tiers
+        self._tiers_of = config.tiers_of
         self._max_duration_s = config.max_duration_s
 
     async def Reason(self, request: pb.ReasonRequest | None, context: Context) -> pb.ReasonReply:
         try:
             reply = await self._answer(self._query(_readable(request), context))
-            return reply_message(reply, self._tiers)
+            return reply_message(reply, self._tiers_of)
         except RouterError as error:
             await self._refuse(error, context)
 
@@ -63,7 +63,7 @@ class ReasonerService:
             query = self._query(_readable(request), context)
             async with aclosing(self._parts.pipeline.reason(query)) as events:
                 async for event in events:
-                    yield event_message(event, self._tiers)
+                    yield event_message(event, self._tiers_of)
         except RouterError as error:
             await self._refuse(error, context)
 
@@ -71,7 +71,7 @@ class ReasonerService:
         try:
             query = self._query(_readable(request).request, context)
             decision = self._parts.pipeline.decide(query)
-            return pb.PlanReply(decision=decision_message(decision, self._tiers))
+            return pb.PlanReply(decision=decision_message(decision, self._tiers_of))
         except RouterError as error:
             await self._refuse(error, context)
 

@@ -38,13 +38,13 @@ class Shadowing:
         classifying: Classifying,
         predictions: Predictions,
         limits: CurrentLimits,
-        policy_config: PolicyConfig,
+        policy_of: Callable[[str], PolicyConfig],
         telemetry: Telemetry,
     ) -> None:
         self._classifying = classifying
         self._predictions = predictions
         self._limits = limits
-        self._policy_config = policy_config
+        self._policy_of = policy_of
         self._telemetry = telemetry
         self._tallies: dict[tuple[str, str], ShadowTally] = {}
 
@@ -89,7 +89,7 @@ class Shadowing:
 
     def _tier(self, query: Query, prediction: Prediction, limits: Limits) -> Tier.ValueType:
         choice = policy.choose(
-            query.wish, prediction.curve, limits, self._policy_config, _NO_EXPLORATION
+            query.wish, prediction.curve, limits, self._policy_of(query.model), _NO_EXPLORATION
         )
         return choice.tier
 

@@ -12,6 +12,7 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
 from ponder.environment import ConfigError
+from ponder.outcomes import TierOutcomes
 from ponder.v1.budget_pb2 import ThinkingStop, Tier
 from ponder.v1.reasoner_pb2 import Rule
 from router.policy import Choice
@@ -28,6 +29,9 @@ ROLLBACKS = "ponder.router.classifier.rollbacks"
 SHADOWED = "ponder.router.classifier.shadowed"
 SHADOW_FAILURES = "ponder.router.classifier.shadow_failures"
 SHADOW_DURATION = "ponder.router.classifier.shadow_duration"
+CLASSIFIED = "ponder.router.classified"
+BUDGET_HIT_RATE = "ponder.router.budget_hit_rate"
+COVERAGE_RESIDUAL = "ponder.router.coverage_residual"
 THINKING_USED = "ponder.router.thinking.used"
 THINKING_PREDICTED = "ponder.router.thinking.predicted"
 DURATION = "ponder.router.duration"
@@ -41,6 +45,15 @@ class Degraded(Enum):
     CLASSIFIER = "classifier"
     COUNTS = "counts"
     POOL = "pool"
+
+
+class Source(Enum):
+    """Which classifier predicted a request."""
+
+    OWN = "own"
+    GENERAL = "general"
+    CHOSEN = "chosen"
+    NONE = "none"
 
 
 class Telemetry:
@@ -69,6 +82,15 @@ class Telemetry:
             SHADOW_FAILURES, description="Requests that a shadow could not classify"
         )
         self._shadow_duration = meter.create_histogram(SHADOW_DURATION, "s")
+        self._classified = meter.create_counter(
+            CLASSIFIED, description="Decisions, by the classifier that predicted them"
+        )
+        self._hit_rate = meter.create_gauge(
+            BUDGET_HIT_RATE, description="Share of first budgets that did not suffice"
+        )
+        self._residual = meter.create_gauge(
+            COVERAGE_RESIDUAL, description="The same less what was predicted; above 0: too often"
+        )
         self._used = meter.create_histogram(
             THINKING_USED, "{token}", explicit_bucket_boundaries_advisory=_TOKEN_BOUNDARIES
         )
@@ -109,6 +131,19 @@ class Telemetry:
         labels = {"tier": tier_name(tier), "shadow_tier": tier_name(shadow_tier)}
         self._shadowed.add(1, labels)
         self._shadow_duration.record(duration_s)
+
+    def count_classified(self, source: Source) -> None:
+        self._classified.add(1, {"by": source.value})
+
+    def show_outcomes(
+        self, model: str, version: str, tier: Tier.ValueType, outcomes: TierOutcomes
+    ) -> None:
+        """Of the windows that have not faded. A tier that was never decided on shows nothing."""
+        if not outcomes.decided:
+            return
+        labels = {"model": model, "classifier": version, "tier": tier_name(tier)}
+        self._hit_rate.set(outcomes.miss_rate, labels)
+        self._residual.set(outcomes.residual, labels)
 
     def record_prediction(self, median_tokens: int) -> None:
         self._predicted.record(median_tokens)

@@ -1,9 +1,10 @@
 """The four tiers with their budgets and pools. Pure data, built from the configuration."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
+from ponder import environment
 from ponder.v1.budget_pb2 import (
     POOL_EASY,
     POOL_THINKING,
@@ -17,6 +18,7 @@ from ponder.v1.budget_pb2 import (
 
 TIERS: Final = (TIER_SIMPLE, TIER_MODERATE, TIER_COMPLEX, TIER_RESEARCH)
 DEFAULT_BUDGETS: Final = (50, 500, 2_000, 10_000)
+_MAX_BUDGET: Final = 1_000_000
 _POOLS: Final = (POOL_EASY, POOL_EASY, POOL_THINKING, POOL_THINKING)
 
 
@@ -73,6 +75,50 @@ class TierTable:
     def below(self, tier: Tier.ValueType) -> Iterator[Tier.ValueType]:
         """The tier and those under it, largest first."""
         return reversed(TIERS[: TIERS.index(tier) + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class TierTables:
+    """The tiers of every model: those of its own, or the default ones."""
+
+    default: TierTable = TierTable()
+    own: tuple[tuple[str, TierTable], ...] = ()
+
+    def __str__(self) -> str:
+        entries = [(f"{model}=", table) for model, table in self.own] + [("", self.default)]
+        return ";".join(f"{name}{','.join(map(str, table.budgets))}" for name, table in entries)
+
+    @classmethod
+    def parse(cls, value: str) -> Self:
+        """Entries between semicolons: `model=` and its four budgets, or only four budgets for all
+        other models. Raises ValueError that names the entry.
+        """
+        tables: dict[str, TierTable] = {}
+        for entry in value.split(";"):
+            name, equals, budgets = entry.strip().rpartition("=")
+            name = name.strip()
+            if equals and not name:
+                raise ValueError(f"{entry.strip()!r}: no model before the equals sign")
+            if name in tables:
+                raise ValueError(f"{name or 'entry without a model'}: is there twice")
+            tables[name] = _table(name, budgets)
+        default = tables.pop("", TierTable())
+        return cls(default, tuple(tables.items()))
+
+    def of(self, model: str) -> TierTable:
+        return dict(self.own).get(model, self.default)
+
+
+TiersOf = Callable[[str], TierTable]
+"""From the name of a model to its tiers."""
+
+
+def _table(model: str, budgets: str) -> TierTable:
+    try:
+        parse_budget = environment.integer(1, _MAX_BUDGET)
+        return TierTable(tuple(parse_budget(part.strip()) for part in budgets.split(",")))
+    except ValueError as error:
+        raise ValueError(f"{model}: {error}" if model else str(error)) from error
 
 
 def tier_above(tier: Tier.ValueType) -> Tier.ValueType | None:

@@ -87,13 +87,16 @@ def suggest(
 ) -> None:
     """Propose four budgets, with what each would cost and cover.
 
-    Beside them the default ones. A router has one set of budgets for all the models it serves.
+    Beside them the default ones. The line for the router sets them for this model alone; join the
+    lines of several models with semicolons. Workers refuse budgets above what they are set to.
     """
     if (lengths is None) != (column is None) or (lengths and traces):
         raise click.UsageError("give --lengths with --column, and not with --traces")
     try:
+        if traces is not None and model is None:
+            model = _only_model(traces)
         spending = _spending(redis_url, traces, model, lengths, column)
-        proposal = propose(spending, coverage, at_edges=at_edges)
+        proposal = propose(spending, coverage, at_edges=at_edges, model=model)
     except DatasetError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -114,10 +117,10 @@ def _spending(
     """Raises DatasetError."""
     if lengths is not None and column is not None:
         return Spending.of(length_rows(lengths, column))
-    if traces is not None:
-        return Spending.of(file_rows(traces, model or _only_model(traces)))
     if model is None:
         raise click.UsageError("whose traces: give --model")
+    if traces is not None:
+        return Spending.of(file_rows(traces, model))
     rows = run_with_ledger(redis_url, lambda ledger: ledger_rows(ledger, model))
     if not rows:
         raise DatasetError(f"no traces of {model} in the ledger: check the name")
@@ -142,7 +145,7 @@ def _print(proposal: Proposal) -> None:
     console.print(_table("default", proposal.default))
     for warning in _warnings(proposal):
         console.print(warning)
-    for process, line in configuration(proposal.proposed.budgets).items():
+    for process, line in configuration(proposal.proposed.budgets, proposal.model).items():
         click.echo(f"{line}  # {process}")
 
 

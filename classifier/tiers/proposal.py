@@ -52,8 +52,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """The budgets beside the default ones. `unknown_share`: needs above all that was seen."""
+    """The budgets beside the default ones. `unknown_share`: needs above all that was seen.
+    `model` is None when nothing says whose needs they are.
+    """
 
+    model: str | None
     num_requests: int
     num_known: int
     unknown_share: float
@@ -63,10 +66,13 @@ class Proposal:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "configuration": configuration(self.proposed.budgets)}
+        lines = configuration(self.proposed.budgets, self.model)
+        return {**asdict(self), "configuration": lines}
 
 
-def propose(spending: Spending, coverage: float, *, at_edges: bool = False) -> Proposal:
+def propose(
+    spending: Spending, coverage: float, *, at_edges: bool = False, model: str | None = None
+) -> Proposal:
     """Budgets are round numbers, or with `at_edges` edges of the bins of the need.
 
     Raises DatasetError when the traces say too little.
@@ -81,6 +87,7 @@ def propose(spending: Spending, coverage: float, *, at_edges: bool = False) -> P
     candidates = bin_edges() if at_edges else round_numbers(largest_seen)
     budgets = place_budgets(curve, candidates, coverage, largest_seen)
     return Proposal(
+        model=model,
         num_requests=len(spending),
         num_known=spending.num_known,
         unknown_share=curve.unknown,
@@ -102,10 +109,13 @@ def plan_of(curve: KaplanMeier, budgets: tuple[int, ...]) -> Plan:
     )
 
 
-def configuration(budgets: tuple[int, ...]) -> dict[str, str]:
-    """Environment variables that set the budgets, by the processes that each is for."""
+def configuration(budgets: tuple[int, ...], model: str | None = None) -> dict[str, str]:
+    """Environment variables that set the budgets, by the processes that each is for; for all of a
+    router's models when none is named.
+    """
+    entry = ",".join(map(str, budgets))
     return {
-        "router": f"ROUTER_TIER_BUDGETS={','.join(map(str, budgets))}",
+        "router": f"ROUTER_TIER_BUDGETS={f'{model}={entry}' if model else entry}",
         "workers of pool easy": f"WORKER_MAX_THINKING_BUDGET={budgets[1]}",
         "workers of pool thinking": f"WORKER_MAX_THINKING_BUDGET={budgets[3]}",
     }

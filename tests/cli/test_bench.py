@@ -42,3 +42,12 @@ def test_plan_is_measured_beside_its_control():
     assert report["controls"]["health_p50_ms"] > 0
     assert report["device"]
     assert report["commit"]
+
+
+def test_online_learning_is_measured_beside_what_learns_less():
+    report = quick("online")
+
+    figures, controls = report["figures"], report["controls"]
+    assert figures["coverage_501_1000"] > controls["nothing_coverage_501_1000"] + 0.03
+    assert figures["poison_worst_budget_tokens"] > figures["poison_none_budget_tokens"] > 0
+    assert figures["poison_others_moved_tokens"] == 0

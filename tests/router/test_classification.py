@@ -11,6 +11,7 @@ from classifier.errors import ClassifierError
 from ponder.bins import NUM_NEED_BINS
 from ponder.environment import ConfigError
 from router.classification import Classifiers, Classifying, load_classifiers
+from router.telemetry import Source
 
 
 class FailingClassifier:
@@ -78,3 +79,15 @@ def test_a_configured_classifier_predicts_for_every_model(classifier_path):
 
     assert len(versions) == 1
     assert not classifying.is_cold("other", "id")
+
+
+def test_it_tells_whose_prediction_a_model_gets(classifier_path):
+    shipped = Classifying(load_classifiers(""))
+    chosen = Classifying(load_classifiers(str(classifier_path)))
+
+    assert shipped.source("ponder-reference", "id") is Source.OWN
+    assert shipped.source("other", "id") is Source.GENERAL
+    assert chosen.source("ponder-reference", "id") is Source.CHOSEN
+    assert Classifying(Classifiers()).source("other", "id") is Source.NONE
+    assert Classifying(Classifiers()).versions("other") == ()
+    assert len(chosen.versions("other")) == 1

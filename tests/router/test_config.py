@@ -18,7 +18,7 @@ def test_what_must_be_set_is_enough():
     config = RouterConfig.from_env({**NEEDED, "OTHER": "x"})
 
     assert config.thinking_workers == ("127.0.0.1:2", "unix:/run/w")
-    assert config.tier_budgets == (50, 500, 2_000, 10_000)
+    assert config.tiers_of("any").budgets == (50, 500, 2_000, 10_000)
 
 
 def test_every_bad_and_unknown_variable_is_named():
@@ -45,6 +45,8 @@ def test_every_bad_and_unknown_variable_is_named():
         ("MAX_TIER", "huge"),
         ("TIER_BUDGETS", "50,500,2000"),
         ("TIER_BUDGETS", "500,50,2000,10000"),
+        ("TIER_BUDGETS", "r1=50,500;1,2,3,4"),
+        ("TIER_BUDGETS", ""),
         ("COVERAGE", "1"),
         ("COVERAGE", "nan"),
         ("MAX_PROMPT_BYTES", "-1"),
@@ -60,6 +62,22 @@ def test_every_bad_and_unknown_variable_is_named():
 def test_a_bad_value_is_refused_by_name(name, value):
     with pytest.raises(ConfigError, match=f"ROUTER_{name}"):
         RouterConfig.from_env({**NEEDED, f"ROUTER_{name}": value})
+
+
+def test_each_model_may_have_tiers_of_its_own():
+    budgets = "r1=740,1200,6500,18000; 10,20,30,40"
+
+    config = RouterConfig.from_env({**NEEDED, "ROUTER_TIER_BUDGETS": budgets})
+
+    assert config.tiers_of("r1").budgets == (740, 1_200, 6_500, 18_000)
+    assert config.tiers_of("other").budgets == (10, 20, 30, 40)
+
+
+def test_tiers_of_a_model_that_is_not_served_are_refused():
+    budgets = {"ROUTER_TIER_BUDGETS": "r2=1,2,3,4", "ROUTER_MODELS": "r1"}
+
+    with pytest.raises(ConfigError, match="ROUTER_TIER_BUDGETS: r2 is not in ROUTER_MODELS"):
+        RouterConfig.from_env({**NEEDED, **budgets})
 
 
 def test_a_router_without_workers_is_refused():

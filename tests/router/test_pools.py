@@ -16,7 +16,7 @@ EASY, THINKING = ("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:3",)
 @pytest.fixture
 async def pools() -> AsyncIterator[Pools]:
     """Nobody is alive yet, and nobody listens."""
-    made = Pools({POOL_EASY: EASY, POOL_THINKING: THINKING}, 500, Random(0))
+    made = Pools({POOL_EASY: EASY, POOL_THINKING: THINKING}, lambda _: 500, Random(0))
     yield made
     await made.close()
 

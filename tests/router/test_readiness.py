@@ -26,7 +26,7 @@ async def following(easy_port: int, thinking_port: int) -> AsyncIterator[Pools]:
         POOL_EASY: [f"127.0.0.1:{easy_port}"],
         POOL_THINKING: [f"127.0.0.1:{thinking_port}"],
     }
-    pools = Pools(addresses, easy_cap_tokens=500, rng=random.Random(1))
+    pools = Pools(addresses, easy_cap_of=lambda _: 500, rng=random.Random(1))
     task = asyncio.create_task(pools.run())
     try:
         yield pools

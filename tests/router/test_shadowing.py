@@ -163,8 +163,8 @@ def shadowing_of(classifying: Classifying, ledger: Ledger) -> Shadowing:
     config = RouterConfig(
         easy_workers=(), thinking_workers=("127.0.0.1:1",), redis_url="", spool_dir=""
     )
-    limits = CurrentLimits(config, Pools({}, tiers.easy_cap, Random()))
-    return Shadowing(classifying, predictions, limits, POLICY, telemetry)
+    limits = CurrentLimits(config, Pools({}, lambda model: tiers.easy_cap, Random()))
+    return Shadowing(classifying, predictions, limits, lambda model: POLICY, telemetry)
 
 
 def decided() -> Decision:

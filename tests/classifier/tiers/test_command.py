@@ -18,6 +18,7 @@ from ponder.v1.budget_pb2 import (
     ThinkingStop,
 )
 from router.config import RouterConfig
+from router.tiers import TierTable, TierTables
 from tests.classifier.tiers.mixtures import needs_around
 from tests.classifier.traces.conftest import MODEL, trace
 
@@ -104,9 +105,18 @@ def test_the_line_it_prints_configures_a_router(lengths):
         "ROUTER_REDIS_URL": "redis://x",
         "ROUTER_SPOOL_DIR": "x",
     }
-    budgets = RouterConfig.from_env({**required, name: value}).tier_budgets
+    budgets = RouterConfig.from_env({**required, name: value}).tiers_of("any").budgets
     assert f"WORKER_MAX_THINKING_BUDGET={budgets[1]}  # workers of pool easy" in result.output
     assert f"WORKER_MAX_THINKING_BUDGET={budgets[3]}  # workers of pool thinking" in result.output
+
+
+def test_the_line_is_for_the_model_whose_traces_they_are(lines):
+    result = suggest("--traces", str(lines))
+
+    [line] = [line for line in result.output.splitlines() if line.startswith("ROUTER_TIER")]
+    tables = TierTables.parse(line.split("  #")[0].removeprefix("ROUTER_TIER_BUDGETS="))
+    assert [model for model, _ in tables.own] == [MODEL]
+    assert tables.default == TierTable()
 
 
 def test_budgets_at_the_edges_of_bins_when_asked_for(lengths):

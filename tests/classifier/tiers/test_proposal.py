@@ -160,3 +160,5 @@ def test_the_router_takes_the_configuration():
     name, budgets = configuration((740, 1_200, 6_500, 18_000))["router"].split("=")
 
     assert (name, budgets) == ("ROUTER_TIER_BUDGETS", "740,1200,6500,18000")
+    of_r1 = configuration((740, 1_200, 6_500, 18_000), "r1")["router"]
+    assert of_r1 == "ROUTER_TIER_BUDGETS=r1=740,1200,6500,18000"
