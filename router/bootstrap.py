@@ -13,7 +13,6 @@ from typing import Any, Final
 from opentelemetry.metrics import MeterProvider
 
 from ponder import rpc, tasks
-from ponder.classifiers import ClassifierStore
 from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
 from ponder.rpc import RpcServer, ServerConfig
@@ -23,7 +22,6 @@ from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
-from router.guard import GuardConfig, Tally
 from router.limits import CurrentLimits
 from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
@@ -32,15 +30,13 @@ from router.pools import Pools
 from router.predictions import Predictions, Segment
 from router.queries import QueryParser
 from router.replies import RecentReplies
-from router.rollback import Rollback
-from router.rollouts import Rollouts
 from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
 from router.shadowing import Shadowing
 from router.telemetry import Telemetry, meter_provider
 from router.tenants import Tenants
 from router.tiers import parse_tier
-from router.upkeep import ClassifierUpkeep
+from router.upkeep import ClassifierUpkeep, open_upkeep
 
 _REDIS_RETRY_S: Final = 0.2
 
@@ -107,20 +103,19 @@ async def _connect(
     predictions = Predictions(ledger, config.prior_weight, telemetry, config.tiers_of)
     limits = CurrentLimits(config, pools)
     shadowing = Shadowing(classifying, predictions, limits, _policies(config), telemetry)
-    store = ClassifierStore.beside(ledger)
-    upkeep = ClassifierUpkeep(
-        store,
-        Rollouts(store, classifying, _reading(predictions, tenants), telemetry),
-        _rollback(config, store, ledger, classifying, telemetry),
-        shadowing,
+    segments = _segments(_served_models(config, pools), classifying.versions, tenants)
+    read = _reading(predictions, tenants)
+    upkeep = open_upkeep(config, ledger, classifying, read, shadowing, telemetry)
+    models, interval_s = _served_models(config, pools), config.refresh_interval_s
+    await stack.enter_async_context(
+        _running(
+            pools.run(),
+            settler.run(),
+            predictions.run(segments, interval_s),
+            OutcomeGauges(ledger, telemetry).run(segments, interval_s),
+            upkeep.run(models, interval_s),
+        )
     )
-    models = _served_models(config, pools)
-    segments = _segments(models, classifying.versions, tenants)
-    every_s = config.refresh_interval_s
-    reading = predictions.run(segments, every_s)
-    showing = OutcomeGauges(ledger, telemetry).run(segments, every_s)
-    keeping = upkeep.run(models, every_s)
-    await stack.enter_async_context(_running(pools.run(), settler.run(), reading, showing, keeping))
     settlements = Settlements(settler, f"router {config.listen}")
     stack.push_async_callback(settlements.wait_until_idle)
     return _Connections(
@@ -132,21 +127,6 @@ async def _connect(
         shadowing=shadowing,
         upkeep=upkeep,
     )
-
-
-def _rollback(
-    config: RouterConfig,
-    store: ClassifierStore,
-    ledger: Ledger,
-    classifying: Classifying,
-    telemetry: Telemetry,
-) -> Rollback:
-    async def read_tally(model: str, version: str, now_s: float) -> Tally:
-        return (await ledger.read_outcomes(model, version, now_s)).total
-
-    guard = GuardConfig(tolerance=config.rollback_tolerance)
-    name = f"router {config.listen}"
-    return Rollback(store, read_tally, classifying, guard, telemetry, name)
 
 
 def _preparing(config: RouterConfig, connections: _Connections) -> Callable[[], Awaitable[None]]:

@@ -66,8 +66,8 @@ def two(classifier_path) -> list[bytes]:
 async def shadowed(stack: Stack, serialized: Sequence[bytes]) -> tuple[Operator, str, str]:
     operator = Operator(ClassifierStore.beside(stack.ledger))
     old, new = [await operator.add(each) for each in serialized]
-    await operator.promote(old)
-    await operator.change(lambda rollout: rollout.with_shadow(new))
+    # In one change: whoever sees the champion decide sees the shadow compared.
+    await operator.change(lambda rollout: rollout.promoted(old, 0.0).with_shadow(new))
     await stack.plan_when(lambda found: found.classifier_version == old)
     return operator, old, new
 
