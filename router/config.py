@@ -107,7 +107,7 @@ class RouterConfig:
         "low, and what was thought is resumed with more.",
     )
     worth_tokens: int = variable(
-        20_000,
+        0,
         environment.integer(0, 1_000_000_000),
         unit="thinking tokens",
         meaning="What an answer is worth: no tier up when one more finished request is predicted "

@@ -58,7 +58,7 @@ _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
         type=click.IntRange(0, _INT32_MAX),
         metavar="N",
         help="Think on only while one more finished request costs at most N thinking tokens, "
-        "as predicted; 0: whatever it costs.  [router's default: 20000]",
+        "as predicted; 0: whatever it costs.  [router's default: 0]",
     ),
     click.option(
         "--max-answer-tokens",

@@ -29,7 +29,7 @@ def test_tiers_of_the_default_budgets_are_those_of_the_graph(champion, logs):
     contender = Contender.of(DifficultyClassifier.load(champion), logs.data)
 
     assert (contender.tier(BUDGETS) == contender.graph_tier).all()
-    assert NEED_BIN_EDGES[-1] == BUDGETS[-1]
+    assert set(BUDGETS) <= set(NEED_BIN_EDGES)
 
 
 def test_strange_rows_are_the_tenth_that_is_furthest_from_the_usual(logs):
