@@ -102,3 +102,24 @@ def test_its_card_is_of_this_version(general):
 
     assert general.version in card
     assert "What it is bad at" in card
+
+
+FOLLOW_UPS = ("Why?", "Are you sure?", "I do not understand that. Can you explain it again?")
+
+
+@pytest.mark.parametrize("follow_up", FOLLOW_UPS)
+@pytest.mark.parametrize("language", ["English", "German"])
+def test_a_follow_up_is_predicted_with_what_it_follows(general, language, follow_up):
+    """As the router joins the messages of a conversation; alone it would be small talk."""
+    conversation = f"{OLYMPIAD[language]}\n\nHere is a sketch of the proof.\n\n{follow_up}"
+    together, alone = curve(general, conversation), curve(general, follow_up)
+
+    assert smallest_sufficient_tier(together, COLD_COVERAGE)[0] >= 2
+    assert median_need(together)[0] > 4 * median_need(alone)[0]
+
+
+@pytest.mark.parametrize("follow_up", FOLLOW_UPS)
+def test_a_follow_up_to_small_talk_stays_small(general, follow_up):
+    conversation = f"{SMALL_TALK['English']}\n\nYou are welcome!\n\n{follow_up}"
+
+    assert smallest_sufficient_tier(curve(general, conversation), COLD_COVERAGE)[0] <= 1
