@@ -11,13 +11,14 @@ from typing import Any, Final
 import numpy as np
 from tqdm import tqdm
 
-from classifier.dataset import Dataset, Outcome
+from classifier.columns import Columns, Outcome, in_columns
+from classifier.dataset import MAX_ROWS, Dataset
 from classifier.drift.stability import Reference
 from classifier.errors import ClassifierError, DatasetError, ExportError
 from classifier.evaluate import Evaluation, evaluate
 from classifier.export import check_parity, export
 from classifier.predictor import DifficultyClassifier
-from classifier.readers import models_in, read_file, read_ledger
+from classifier.readers import models_in, read_columns, read_ledger
 from classifier.report import bin_table, card, comparison_table, slice_table, to_json
 from classifier.survival import (
     TIER_BUDGETS,
@@ -26,26 +27,29 @@ from classifier.survival import (
     smallest_sufficient_tier,
     survival_of,
 )
+from classifier.traces.parquet import is_parquet, num_parquet_rows
 from classifier.train import train, train_controls
 from ponder.bins import NEED_BIN_EDGES
 from ponder.ledger import Ledger, LedgerUnavailable
 
+MAX_HELD_OUT_ROWS: Final = 5_000
+"""On so many at most the graph is checked, and the reference of drift taken."""
 REFERENCE: Final = Path(__file__).resolve().parent / "reference" / "difficulty.onnx"
 
 _TRAIN_HELP: Final = """\
 Trains on the traces of one reasoning model and writes one ONNX file, and beside it a Markdown card
 with the evaluation. 60 % of the prompts train, 15 % choose the regularisation, 25 % judge; which
 prompt goes where depends on the prompt alone. Nothing is written unless the graph computes what
-scikit-learn computes on at least 1,000 rows held out, so give it 3,000 traces or more.
+the training computes on at least 1,000 rows held out, so give it 3,000 traces or more.
 
   python -m workers.training.collect --model DIR --out traces.jsonl
   python -m classifier train --traces traces.jsonl --out classifier/reference/difficulty.onnx
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, program: str = "python -m classifier") -> int:
     """Returns the exit status: 0, or 1 after one line on standard error that says what to do."""
-    options = _parser().parse_args(arguments)
+    options = _parser(program).parse_args(arguments)
     try:
         options.run(options)
     except (ClassifierError, DatasetError, ExportError, LedgerUnavailable) as error:
@@ -57,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m classifier", description=__doc__)
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="train|evaluate|show")
     raw = argparse.RawDescriptionHelpFormatter
 
@@ -111,10 +115,10 @@ def _add_classifier(command: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> None:
     name, data = _read(options)
     model = train(data, _report)
-    held_out = data.rows(data.splits != "train")
-    reference = Reference.of(held_out.features, model.hazards(held_out.features))
+    held_out = data.features[np.flatnonzero(data.splits != "train")[:MAX_HELD_OUT_ROWS]]
+    reference = Reference.of(held_out, model.hazards(held_out))
     serialized = export(model, name, len(data.split("train")), reference)
-    parity = check_parity(serialized, model, held_out.features)
+    parity = check_parity(serialized, model, held_out)
     hazards = model.hazards(data.split("test").features)
     evaluations = _beside_controls(hazards, data, model.regularisation)
     _write(options.out, serialized)
@@ -178,14 +182,18 @@ def _read(options: argparse.Namespace) -> tuple[str, Dataset]:
         if not options.model:
             raise DatasetError("--model is missing: name the reasoning model to read from Redis")
         outcomes = asyncio.run(_read_redis(options.redis, options.model))
-        return options.model, Dataset.of(outcomes)
+        return options.model, Dataset.of_columns(in_columns(outcomes), MAX_ROWS)
     model = options.model or _only_model(options.traces)
-    return model, Dataset.of(_read_files(options.traces, model))
+    return model, Dataset.of_columns(_read_files(options.traces, model), MAX_ROWS)
 
 
-def _read_files(paths: Sequence[Path], model: str) -> Iterator[Outcome]:
+def _read_files(paths: Sequence[Path], model: str) -> Iterator[Columns]:
     for path in paths:
-        yield from tqdm(read_file(path, model), desc=path.name, unit=" traces", disable=None)
+        total = num_parquet_rows(path, model) if is_parquet(path) else None
+        with tqdm(desc=path.name, unit=" traces", total=total, disable=None) as progress:
+            for rows in read_columns(path, model):
+                progress.update(len(rows))
+                yield rows
 
 
 async def _read_redis(url: str, model: str) -> list[Outcome]:

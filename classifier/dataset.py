@@ -2,37 +2,26 @@
 
 A row is right-censored where the budget cut it; ponder.bins says what that leaves known. Rows need
 no reweighting for the tier they were given: the budget was chosen from the features, and given the
-features it tells nothing more about the need.
+features it tells nothing more about the need. They have weights where they stand for others.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.columns import SPLITS, Columns, Outcome, in_columns
 from classifier.errors import DatasetError
-from classifier.features import NUM_FEATURES, vectorize
-from ponder.bins import NUM_NEED_BINS, horizon_tokens, need_vectors, stopped_by_itself
-from ponder.v1.budget_pb2 import ThinkingStop
+from classifier.features import NUM_FEATURES, vectorize_rows
+from classifier.reservoir import Reservoir
 
-SPLITS: Final = ("train", "validation", "test")
-_CHUNK_ROWS: Final = 1_000
-_SPLIT_ENDS: Final = (60, 75, 100)  # per cent
+MAX_ROWS: Final = (80_000, 20_000, 40_000)
+"""Most rows kept of each of SPLITS: what fits, 4 kB a row, into less than a gigabyte."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One finished request: the ids of its prompt and what it spent."""
-
-    ids: tuple[int, ...]
-    thinking_tokens: int
-    budget_tokens: int
-    stop: ThinkingStop.ValueType
-    family: str
+_ANY_NUMBER: Final = (2**62, 2**62, 2**62)
+_BLOCK_ROWS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,79 +37,90 @@ class Dataset:
     need_known: NDArray[np.bool_]  # stopped by itself: thinking_tokens is the need
     families: NDArray[np.str_]
     splits: NDArray[np.str_]
+    weights: NDArray[np.float64]  # rows that it stands for, mean 1
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Self:
-        """Raises DatasetError when there are none, or when ids belong to another version."""
-        chunks = [cls._chunk(rows) for rows in _chunks(outcomes)]
-        if not chunks:
-            raise DatasetError("no trace is usable: collect some, or check the model name")
-        columns = ([getattr(chunk, name) for chunk in chunks] for name in cls.__slots__)
-        return cls(**{n: np.concatenate(c) for n, c in zip(cls.__slots__, columns, strict=True)})
+        """All of them, in their order.
 
-    @classmethod
-    def _chunk(cls, rows: Sequence[Outcome]) -> Self:
+        Raises DatasetError when there are none, or when ids belong to another version.
+        """
         try:
-            features = np.stack([vectorize(row.ids) for row in rows])
+            return cls.of_columns(in_columns(outcomes))
         except ValueError as error:
             raise DatasetError(str(error)) from error
-        vectors = [need_vectors(row.thinking_tokens, row.budget_tokens, row.stop) for row in rows]
-        counts = np.array(vectors, dtype=np.bool_).reshape(-1, 2, NUM_NEED_BINS)
-        assert features.shape[1] == NUM_FEATURES
+
+    @classmethod
+    def of_columns(
+        cls, chunks: Iterable[Columns], max_rows: tuple[int, int, int] = _ANY_NUMBER
+    ) -> Self:
+        """From a stream, of which at most `max_rows` of each of SPLITS are kept: then the rows are
+        weighted and grouped by split, see Reservoir.
+
+        Raises DatasetError when there are none, or when ids belong to another version.
+        """
+        reservoir = Reservoir(max_rows)
+        for chunk in chunks:
+            reservoir.add(chunk)
+        sample = reservoir.sample()
+        if not len(sample.rows):
+            raise DatasetError("no trace is usable: collect some, or check the model name")
+        rows = sample.rows
+        events, at_risk = rows.need_vectors()
         return cls(
-            features=features,
-            events=counts[:, 0],
-            at_risk=counts[:, 1],
-            thinking_tokens=np.array([row.thinking_tokens for row in rows]),
-            budget_tokens=np.array([row.budget_tokens for row in rows]),
-            horizon_tokens=np.array([_horizon_of(row) for row in rows]),
-            need_known=np.array([stopped_by_itself(row.stop) for row in rows]),
-            families=np.array([row.family for row in rows]),
-            splits=np.array([split_of(row.ids) for row in rows]),
+            features=_features(rows),
+            events=events,
+            at_risk=at_risk,
+            thinking_tokens=rows.thinking_tokens,
+            budget_tokens=rows.budget_tokens,
+            horizon_tokens=rows.horizon_tokens(),
+            need_known=rows.stopped_by_itself(),
+            families=rows.families.astype(np.str_),
+            splits=np.array(SPLITS)[sample.splits],
+            weights=sample.weights,
         )
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def rows(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
+    def rows(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Self:
         """The rows of a mask, or of indices in their order."""
         return type(self)(**{name: getattr(self, name)[chosen] for name in self.__slots__})
 
     def split(self, name: str) -> Self:
-        """One of SPLITS. Raises DatasetError when no row falls into it."""
-        chosen = self.splits == name
-        if not chosen.any():
+        """One of SPLITS, without copying where its rows are together. Raises DatasetError when no
+        row falls into it.
+        """
+        chosen = np.flatnonzero(self.splits == name)
+        if not len(chosen):
             raise DatasetError(
                 f"no row of {len(self)} falls into split {name}: collect more traces"
             )
-        return self.rows(chosen)
+        first, last = int(chosen[0]), int(chosen[-1])
+        are_together = last - first + 1 == len(chosen)
+        return self.rows(slice(first, last + 1) if are_together else chosen)
+
+    def at_most(self, num_rows: int, seed: int = 0) -> Self:
+        """So many of the rows, drawn evenly; all where there are no more."""
+        if len(self) <= num_rows:
+            return self
+        drawn = np.random.default_rng(seed).choice(len(self), num_rows, replace=False)
+        return self.rows(np.sort(drawn))
 
     def with_outcomes_shuffled(self, seed: int) -> Self:
         """The same features against the outcomes of other rows: a control that cannot learn."""
         order = np.random.default_rng(seed).permutation(len(self))
-        shuffled = self.rows(order)
-        fields = {name: getattr(shuffled, name) for name in self.__slots__}
-        return type(self)(**(fields | {"features": self.features}))
+        moved = {name: getattr(self, name)[order] for name in self.__slots__ if name != "features"}
+        return type(self)(features=self.features, **moved)
 
 
-def _horizon_of(row: Outcome) -> int:
-    if stopped_by_itself(row.stop):
-        return row.budget_tokens
-    return horizon_tokens(row.thinking_tokens, row.budget_tokens, row.stop)
-
-
-def _chunks(outcomes: Iterable[Outcome]) -> Iterator[Sequence[Outcome]]:
-    """Outcomes hold their ids as Python integers, several times the size of a row of features."""
-    rows = iter(outcomes)
-    while chunk := list(islice(rows, _CHUNK_ROWS)):
-        yield chunk
-
-
-def split_of(ids: tuple[int, ...]) -> str:
-    """One of SPLITS by the hash of the ids, so that equal prompts never meet across splits.
-
-    The ids stand for the prompt: traces with and without it fall into the same split.
-    """
-    digest = hashlib.blake2b(np.array(ids, dtype="<u4").tobytes(), digest_size=4).digest()
-    percentile = int.from_bytes(digest, "big") % 100
-    return next(name for name, end in zip(SPLITS, _SPLIT_ENDS, strict=True) if percentile < end)
+def _features(rows: Columns) -> NDArray[np.float32]:
+    """Block by block, as the vectors are some times larger before they are float32."""
+    features = np.empty((len(rows), NUM_FEATURES), dtype=np.float32)
+    for begin in range(0, len(rows), _BLOCK_ROWS):
+        offsets = rows.offsets[begin : begin + _BLOCK_ROWS + 1]
+        try:
+            features[begin : begin + _BLOCK_ROWS] = vectorize_rows(rows.values, offsets)
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
+    return features

@@ -84,7 +84,7 @@ def evaluate(hazards: Floats, data: Dataset) -> Evaluation:
 
 def log_loss(hazards: Floats, data: Dataset) -> float:
     """Mean negative log-likelihood per row, in nats; exact under right-censoring."""
-    return float(row_log_losses(hazards, data).mean())
+    return float(np.average(row_log_losses(hazards, data), weights=data.weights))
 
 
 def row_log_losses(hazards: Floats, data: Dataset) -> Floats:

@@ -1,4 +1,4 @@
-"""The trained model as one ONNX graph, checked against scikit-learn before it is handed out.
+"""The trained model as one ONNX graph, checked against what was trained before it is handed out.
 
     features (N, NUM_FEATURES) -> scale, clip -> logits -> hazards  = sigmoid(logits)
                                                            survival = exp(-cumsum(softplus(logits)))
@@ -6,7 +6,7 @@
 
 The logits of a model with bounds are kept within them.
 
-The graph is written node by node, so nothing of scikit-learn has to be converted. Its input is the
+The graph is written node by node, so nothing has to be converted. Its input is the
 feature vector and not the prompt: the tokenising operators of ONNX fold case by locale and split
 words by another grammar than Python's, and traces without prompts have features only.
 """
@@ -69,7 +69,7 @@ def export(
 
 
 def check_parity(serialized: bytes, model: HazardModel, features: NDArray[np.float32]) -> float:
-    """Largest difference between the graph and scikit-learn on rows (>= MIN_PARITY_ROWS).
+    """Largest difference between the graph and the trained model on rows (>= MIN_PARITY_ROWS).
 
     Raises ExportError when it is above PARITY_TOLERANCE, or when there are too few rows.
     """
@@ -84,7 +84,9 @@ def check_parity(serialized: bytes, model: HazardModel, features: NDArray[np.flo
     differences = (np.abs(hazards - expected), np.abs(survival - survival_of(expected)))
     largest = float(np.max(differences))
     if not largest <= PARITY_TOLERANCE:  # true for NaN
-        raise ExportError(f"the graph differs from scikit-learn by {largest:.2g}: do not ship it")
+        raise ExportError(
+            f"the graph differs from what was trained by {largest:.2g}: do not ship it"
+        )
     if (tier != smallest_sufficient_tier(survival)).any():
         raise ExportError("the tier of the graph does not follow from its survival: do not ship it")
     return largest

@@ -70,6 +70,47 @@ def vectorize(ids: Sequence[int] | NDArray[np.uint32]) -> NDArray[np.float32]:
     return vector
 
 
+def vectorize_rows(values: NDArray[np.uint32], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+    """`vectorize` of many: row i has the ids values[offsets[i] : offsets[i + 1]].
+
+    Equal to it to the last bit; (num_rows, NUM_FEATURES). Raises ValueError.
+    """
+    starts, lengths = offsets[:-1], np.diff(offsets)
+    _check_rows(values, starts, lengths)
+    vectors = np.empty((len(starts), NUM_FEATURES), dtype=np.float32)
+    lexical = values[starts[:, np.newaxis] + np.arange(1, 1 + NUM_LEXICAL)]
+    vectors[:, :NUM_LEXICAL] = lexical / _FIXED_POINT
+    num_ngrams = lengths - (1 + NUM_LEXICAL)
+    rows = np.repeat(np.arange(len(starts)), num_ngrams)
+    ngrams = values[_ngram_positions(starts, num_ngrams)].astype(np.int64)
+    if (ngrams >= 2 * NUM_BUCKETS).any():
+        raise ValueError(f"features hold an n-gram id outside 0..{2 * NUM_BUCKETS - 1}")
+    buckets, signs = rows * NUM_BUCKETS + (ngrams >> 1), 1.0 - 2.0 * (ngrams & 1)
+    sums = np.bincount(buckets, weights=signs, minlength=len(starts) * NUM_BUCKETS)
+    vectors[:, NUM_LEXICAL:] = sums.reshape(-1, NUM_BUCKETS)
+    norms = np.maximum(1.0, np.sqrt(num_ngrams)).astype(np.float32)
+    vectors[:, NUM_LEXICAL:] /= norms[:, np.newaxis]
+    return vectors
+
+
+def _check_rows(
+    values: NDArray[np.uint32], starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> None:
+    too_short = np.flatnonzero(lengths < 1 + NUM_LEXICAL)
+    wrong = too_short if len(too_short) else np.flatnonzero(values[starts] != FEATURE_VERSION)
+    if len(wrong):
+        row = wrong[0]
+        _checked(values[starts[row] : starts[row] + lengths[row]])
+
+
+def _ngram_positions(starts: NDArray[np.int64], num_ngrams: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the n-grams of all rows stand, row by row."""
+    ends = np.cumsum(num_ngrams)
+    firsts = np.repeat(starts + 1 + NUM_LEXICAL - (ends - num_ngrams), num_ngrams)
+    positions: NDArray[np.int64] = firsts + np.arange(len(firsts))
+    return positions
+
+
 def _checked(ids: Sequence[int] | NDArray[np.uint32]) -> NDArray[np.int64]:
     try:
         stored = np.asarray(ids, dtype=np.int64)

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from classifier.dataset import Outcome
+from classifier.columns import Columns, Outcome, in_columns
 from classifier.errors import DatasetError
 from classifier.features import FEATURE_VERSION, encode
-from classifier.traces.parquet import is_parquet, parquet_models, read_parquet_traces
+from classifier.traces.columns import PARQUET_COLUMNS, columns_of
+from classifier.traces.parquet import is_parquet, parquet_models, read_parquet_columns
 from ponder.ledger import Ledger
 from ponder.settlement import Settlement
 from ponder.v1 import budget_pb2
@@ -17,17 +18,16 @@ from ponder.v1.budget_pb2 import ThinkingStop
 _COUNTS = ("thinking_tokens", "budget_tokens")
 
 
-def read_file(path: Path, model: str) -> Iterator[Outcome]:
+def read_columns(path: Path, model: str) -> Iterator[Columns]:
     """The usable outcomes of one model, from JSON lines, a Parquet file or a folder of those.
 
     Raises DatasetError.
     """
-    if not is_parquet(path):
-        yield from read_json_lines(path, model)
-        return
-    for _, settlement in read_parquet_traces(path, model):
-        if outcome := outcome_of(settlement):
-            yield outcome
+    if is_parquet(path):
+        for batch in read_parquet_columns(path, model, PARQUET_COLUMNS):
+            yield columns_of(batch, path)
+    else:
+        yield from in_columns(read_json_lines(path, model))
 
 
 def read_json_lines(path: Path, model: str) -> Iterator[Outcome]:
@@ -56,7 +56,7 @@ async def read_ledger(ledger: Ledger, model: str) -> AsyncIterator[Outcome | Non
 def outcome_of(settlement: Settlement) -> Outcome | None:
     """None without a stop, and when the features are of another version and no prompt was kept."""
     ids = settlement.features
-    if settlement.prompt is not None:
+    if ids[:1] != (FEATURE_VERSION,) and settlement.prompt is not None:
         ids = tuple(encode(settlement.prompt).tolist())
     stopped = settlement.stop != budget_pb2.THINKING_STOP_UNSPECIFIED
     if not stopped or ids[:1] != (FEATURE_VERSION,):

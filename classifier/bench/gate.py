@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from classifier.bench.simulated_logs import Logging, simulate_logs
-from classifier.dataset import Dataset, Outcome
+from classifier.columns import Outcome
+from classifier.dataset import Dataset
 from classifier.errors import ClassifierError, DatasetError, ExportError
 from classifier.evaluate import coverage
 from classifier.export import export
@@ -45,7 +46,7 @@ LOGGINGS: Final[Mapping[str, Logging]] = {
 }
 _NUM_SEEDS: Final = 10
 _QUICK_SEEDS: Final = 2
-_REGULARISATION: Final = 1.0
+_REGULARISATION: Final = 3.0  # what training chooses on the traces of the reference model
 _CHAMPION_SHARE: Final = 5
 
 

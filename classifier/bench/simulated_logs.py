@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.dataset import Outcome
+from classifier.columns import Outcome
 from classifier.gate.rows import NUM_TIERS, LoggedOutcome
 from classifier.survival import TIER_BUDGETS
 from ponder.bins import stopped_by_itself

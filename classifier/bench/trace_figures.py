@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.dataset import SPLITS, Dataset, Outcome
+from classifier.columns import SPLITS, Outcome
+from classifier.dataset import Dataset
 from classifier.errors import DatasetError
 from classifier.evaluate import Coverage, Evaluation, evaluate
 from classifier.export import export

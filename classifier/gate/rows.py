@@ -8,7 +8,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.dataset import Dataset, Outcome
+from classifier.columns import Outcome
+from classifier.dataset import Dataset
 from classifier.errors import DatasetError
 from classifier.survival import TIER_BUDGETS
 

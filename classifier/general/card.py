@@ -19,7 +19,7 @@ Written by `python -m classifier.general --data DIR`; version `{version}`. It se
 there are no traces. It has learned how hard people find a prompt, and how long the answers of other
 models were; it knows nothing of the model it serves. {num_collected} collected prompts and
 {num_generated} generated ones trained it (C = {regularisation:g}); the graph differs from
-scikit-learn by at most {parity:.1e}.
+what was trained by at most {parity:.1e}.
 
 It is a prior: the router begins at the tier that suffices with probability {coverage:.0%}, goes on
 from there without losing a token, and counts what was needed. A model's own traces make a better

@@ -6,7 +6,7 @@ trace is its last: what an export needs to go on.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,6 +20,8 @@ from ponder.trace_rows import TRACE_FIELDS, TRACE_SCHEMA_VERSION, Kind, TraceFie
 
 ROW_GROUP_ROWS: Final = 2_000
 """Traces that are in memory at once, a few kilobytes each."""
+_BATCH_ROWS: Final = 20_000
+"""The same where only some columns are read, a few hundred bytes each."""
 
 _VERSION: Final = b"ponder.trace_schema_version"
 _MODEL: Final = b"ponder.model"
@@ -72,14 +74,22 @@ class PartWriter:
         if len(self._rows) >= ROW_GROUP_ROWS:
             self._flush()
 
+    def append_table(self, table: pa.Table, last_id: str) -> None:
+        """Takes many rows at once, of trace_schema()."""
+        self._flush()
+        self._writer.write_table(table)
+        self._num_written += len(table)
+        self._last_id = last_id
+
     def _flush(self) -> None:
+        if not self._rows:
+            return
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=trace_schema()))
         self._num_written += len(self._rows)
         self._rows.clear()
 
     def _finish(self) -> None:
-        if self._rows:
-            self._flush()
+        self._flush()
         metadata = {_MODEL: self._model.encode(), _LAST_ID: self._last_id.encode()}
         self._writer.add_key_value_metadata(metadata)
         self._writer.close()
@@ -119,6 +129,21 @@ def read_parquet_traces(path: Path, model: str | None = None) -> Iterator[tuple[
         if model in (None, _model_of(file)):
             for row in _rows(file, part):
                 yield row["trace_id"], _settlement(row, part)
+
+
+def read_parquet_columns(path: Path, model: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some of TRACE_FIELDS of one model's traces, many rows at a time. Raises DatasetError."""
+    for part in _parts(path):
+        file = _open(part)
+        if model == _model_of(file):
+            with _damage_named(part):
+                yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=list(names))
+
+
+def num_parquet_rows(path: Path, model: str) -> int:
+    """How many traces of a model there are. Reads no trace."""
+    files = map(_open, _parts(path))
+    return sum(file.metadata.num_rows for file in files if _model_of(file) == model)
 
 
 def parquet_models(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ steps. So the need depends on the prompt as it does in truth, luck included.
 from dataclasses import dataclass
 from random import Random
 
-from classifier.dataset import Outcome
+from classifier.columns import Outcome
 from classifier.features import encode
 from ponder.v1 import budget_pb2
 from workers.training import countdown, families, wordings

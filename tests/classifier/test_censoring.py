@@ -4,7 +4,8 @@ from random import Random
 
 import numpy as np
 
-from classifier.dataset import Dataset, Outcome
+from classifier.columns import Outcome
+from classifier.dataset import Dataset
 from classifier.features import NUM_LEXICAL
 from classifier.hazards import fit
 from classifier.lexical import LEXICAL_NAMES

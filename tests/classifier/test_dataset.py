@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from classifier.dataset import SPLITS, Dataset, split_of
+from classifier.columns import SPLITS
+from classifier.dataset import Dataset
 from classifier.errors import DatasetError
 from classifier.features import encode
 from ponder.bins import NUM_NEED_BINS, bin_of_need, num_bins_within
@@ -36,9 +37,6 @@ def test_splits_have_their_shares_and_do_not_depend_on_other_rows(dataset: Datas
 
     assert shares == pytest.approx([0.6, 0.15, 0.25], abs=0.04)
     assert sum(len(dataset.split(name)) for name in SPLITS) == len(dataset)
-    assert {split_of(ids_of("Use 3 and 5 to get 8.")) for _ in range(3)} == {
-        split_of(ids_of("Use 3 and 5 to get 8."))
-    }
 
 
 def test_no_prompt_is_in_two_splits(dataset: Dataset):

@@ -7,7 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from classifier.dataset import Dataset, Outcome
+from classifier.columns import Outcome
+from classifier.dataset import Dataset
 from classifier.evaluate import (
     brier,
     calibration_error,

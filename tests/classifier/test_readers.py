@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
+from classifier.columns import Columns
 from classifier.errors import DatasetError
 from classifier.features import encode
-from classifier.readers import models_in, outcome_of, read_file, read_json_lines, read_ledger
+from classifier.readers import models_in, outcome_of, read_columns, read_json_lines, read_ledger
 from classifier.traces.exporter import Exporter
+from classifier.traces.parquet import PartWriter
 from ponder.embedded_redis import EmbeddedRedis
 from ponder.ledger import Ledger, LedgerConfig
 from ponder.settlement import Settlement
+from ponder.trace_rows import to_row
 from ponder.v1 import budget_pb2, reasoner_pb2
 
+ROW_FIELDS = tuple(Columns.__slots__)
 PROMPT = "Reach 24 using each of 3, 5, 6 and 8 once."
 IDS = tuple(encode(PROMPT).tolist())
 RECORD: dict[str, Any] = {
@@ -51,6 +55,10 @@ SETTLEMENT = Settlement(
     worker="w",
     finished_at_s=1.0,
 )
+
+
+def same_rows(one: Columns, other: Columns) -> bool:
+    return all(getattr(one, name).tolist() == getattr(other, name).tolist() for name in ROW_FIELDS)
 
 
 def written(path: Path, *records: dict[str, Any]) -> Path:
@@ -155,6 +163,40 @@ async def test_an_export_teaches_what_its_ledger_teaches(tmp_path):
         outcomes = [outcome async for outcome in read_ledger(ledger, "reference")]
         await ledger.close()
 
-    assert list(read_file(root, "reference")) == [outcomes[0]]
-    assert list(read_file(lines, "reference")) == list(read_json_lines(lines, "reference"))
+    (rows,) = read_columns(root, "reference")
+    assert same_rows(rows, Columns.of([outcome for outcome in outcomes if outcome]))
     assert models_in([root]) == models_in([root, lines]) == ["other", "reference"]
+
+
+def part_of(folder: Path, *settlements: Settlement) -> Path:
+    with PartWriter(path := folder / "part-000001.parquet", "reference") as part:
+        for number, settlement in enumerate(settlements):
+            part.append(to_row(f"{number}-0", settlement, with_prompt=True))
+    return path
+
+
+def test_columns_of_an_export_are_the_outcomes_of_its_traces(tmp_path):
+    """Usable ones, useless ones, and one whose features have to be made anew from the prompt."""
+    traces = [
+        SETTLEMENT,
+        replace(SETTLEMENT, features=()),
+        replace(SETTLEMENT, stop=budget_pb2.THINKING_STOP_UNSPECIFIED),
+        replace(SETTLEMENT, prompt=PROMPT, budget_tokens=50),
+        replace(SETTLEMENT, prompt=PROMPT + " é", features=(0, 1)),
+    ]
+
+    (rows,) = read_columns(part_of(tmp_path, *traces), "reference")
+
+    usable = [outcome for trace in traces if (outcome := outcome_of(trace))]
+    assert len(usable) == 3
+    assert same_rows(rows, Columns.of(usable))
+
+
+def test_a_stop_of_a_later_version_is_refused_by_file(tmp_path):
+    path = tmp_path / "part-000001.parquet"
+    with PartWriter(path, "reference") as part:
+        row = to_row("1-0", SETTLEMENT, with_prompt=False)
+        part.append(row | {"stop": "THINKING_STOP_BORED"})
+
+    with pytest.raises(DatasetError, match=r"000001\.parquet: stop is of a later version"):
+        list(read_columns(path, "reference"))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from classifier.bench.simulated_logs import Logging, simulate_logs
-from classifier.dataset import Dataset, Outcome
+from classifier.columns import Outcome
+from classifier.dataset import Dataset
 from classifier.export import export
 from classifier.gate.rows import LoggedRows
 from classifier.hazards import HazardModel, fit

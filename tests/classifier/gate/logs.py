@@ -41,6 +41,7 @@ class World:
             need_known=known,
             families=np.full(count, ""),
             splits=np.full(count, "test"),
+            weights=np.ones(count),
         )
         return LoggedRows(
             data=data,

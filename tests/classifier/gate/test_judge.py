@@ -12,7 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 from classifier.bench.simulated_logs import Logging, simulate_logs
-from classifier.dataset import Dataset, Outcome
+from classifier.columns import Outcome
+from classifier.dataset import Dataset
 from classifier.errors import ClassifierError
 from classifier.export import export
 from classifier.gate.contest import GateOptions
