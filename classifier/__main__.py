@@ -42,8 +42,13 @@ with the evaluation. 60 % of the prompts train, 15 % choose the regularisation, 
 prompt goes where depends on the prompt alone. Nothing is written unless the graph computes what
 the training computes on at least 1,000 rows held out, so give it 3,000 traces or more.
 
-  python -m workers.training.collect --model DIR --out traces.jsonl
-  python -m classifier train --traces traces.jsonl --out classifier/reference/difficulty.onnx
+Of more than 80,000 rows to train on a sample is kept, in which the longest needs all are, and rows
+weigh what they stand for.
+
+Examples:
+
+  ponder train --traces traces.jsonl --out new.onnx
+  ponder traces export --out traces && ponder train --traces traces --model NAME --out new.onnx
 """
 
 

@@ -35,9 +35,9 @@ NEED_BIN_EDGES: Final = (
 )
 NUM_NEED_BINS: Final = len(NEED_BIN_EDGES)
 
-_MAX_CUT_GRACE_TOKENS: Final = 32
+MAX_CUT_GRACE_TOKENS: Final = 32
 
-_SELF_STOPS: Final = frozenset(
+SELF_STOPS: Final = frozenset(
     {
         budget_pb2.THINKING_STOP_FINISHED,
         budget_pb2.THINKING_STOP_CONFIDENT,
@@ -51,12 +51,12 @@ def cut_grace_tokens(budget_tokens: int) -> int:
 
     A tenth of the budget, at most 32 tokens, about one line of thinking.
     """
-    return min(_MAX_CUT_GRACE_TOKENS, budget_tokens // 10)
+    return min(MAX_CUT_GRACE_TOKENS, budget_tokens // 10)
 
 
 def stopped_by_itself(stop: ThinkingStop.ValueType) -> bool:
     """Whether the tokens spent are the need; otherwise the need is only known to be greater."""
-    return stop in _SELF_STOPS
+    return stop in SELF_STOPS
 
 
 def bin_of_need(need_tokens: int) -> int:

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from classifier.__main__ import main
 from classifier.predictor import DifficultyClassifier
 from classifier.traces.parquet import PartWriter
+from ponder.cli import main as ponder
 from ponder.trace_rows import to_row
 from ponder.v1.budget_pb2 import ThinkingStop
 from tests.classifier.oracle import Question
@@ -116,3 +118,10 @@ def test_too_few_traces_are_refused_and_nothing_is_written(traces, tmp_path, cap
 
     assert "collect more traces" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_ponder_train_is_the_same_training(tmp_path):
+    result = CliRunner().invoke(ponder, ["train", "--traces", str(tmp_path / "missing.jsonl")])
+
+    assert result.exit_code == 1
+    assert CliRunner().invoke(ponder, ["train", "--help"]).exit_code == 0
