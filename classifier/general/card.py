@@ -32,7 +32,7 @@ classifier within some thousand requests (`python -m classifier train`).
 Length often wins where a source has one tier that it always guesses, and on puzzles, of which the
 same words take longer when there is more of them.
 
-The medians of the labels, the weights of the rows, C and the coverage were chosen among ten
+The medians of the labels, the weights of the rows, C and the coverage were chosen among eleven
 combinations by these same figures, which flatters them a little.
 
 Its probabilities are not calibrated for any model: the labels are wide by assumption, below. No
