@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice, pairwise
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.decisions import NUM_TIERS, UNKNOWN_TIER, Decision
 from ponder.bins import MAX_CUT_GRACE_TOKENS, NEED_BIN_EDGES, NUM_NEED_BINS, SELF_STOPS
 from ponder.v1 import budget_pb2
 from ponder.v1.budget_pb2 import ThinkingStop
@@ -18,17 +19,24 @@ _SPLIT_ENDS: Final = (60, 75, 100)  # per cent
 _SPLIT_OF_PERCENTILE: Final = np.repeat(np.arange(3), np.diff((0, *_SPLIT_ENDS)))
 _EDGES: Final = np.array(NEED_BIN_EDGES)
 _CHUNK_ROWS: Final = 1_000
+_SHOWN_CHARACTERS: Final = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One finished request: the ids of its prompt and what it spent."""
+    """One finished request: the ids of its prompt and what it spent.
+
+    Without a `decision` the budget was fixed beforehand. `prompt`, where it is known, is shown in
+    reports, no more.
+    """
 
     ids: tuple[int, ...]
     thinking_tokens: int
     budget_tokens: int
     stop: ThinkingStop.ValueType
     family: str
+    decision: Decision | None = None
+    prompt: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +49,12 @@ class Columns:
     budget_tokens: NDArray[np.int64]
     stops: NDArray[np.int64]
     families: NDArray[np.object_]
+    first_tiers: NDArray[np.int64]  # see Decision; UNKNOWN_TIER without one
+    reached_tiers: NDArray[np.int64]
+    propensities: NDArray[np.float64]  # (num_rows, NUM_TIERS)
+    is_automatic: NDArray[np.bool_]
+    tenants: NDArray[np.object_]
+    prompts: NDArray[np.object_]  # their beginning; empty where it is not known
 
     @classmethod
     def of(cls, rows: Sequence[Outcome]) -> Self:
@@ -56,6 +70,8 @@ class Columns:
             budget_tokens=np.array([row.budget_tokens for row in rows], dtype=np.int64),
             stops=np.array([row.stop for row in rows], dtype=np.int64),
             families=np.array([row.family for row in rows], dtype=object),
+            prompts=np.array([shown(row.prompt) for row in rows], dtype=object),
+            **_decisions([row.decision for row in rows]),
         )
 
     @classmethod
@@ -121,6 +137,23 @@ class Columns:
         bins = np.arange(NUM_NEED_BINS)
         events = (need_bins[:, np.newaxis] == bins) & (known & (need_bins < num_within))[:, None]
         return events, bins < num_at_risk[:, np.newaxis]
+
+
+def shown(prompt: str | None) -> str:
+    """As much of a prompt as a report shows."""
+    return prompt[:_SHOWN_CHARACTERS] if prompt else ""
+
+
+def _decisions(rows: Sequence[Decision | None]) -> dict[str, NDArray[Any]]:
+    unlikely = (0.0,) * NUM_TIERS
+    propensities = [d.certain_or_logged() if d else unlikely for d in rows]
+    return {
+        "first_tiers": np.array([d.first_tier if d else UNKNOWN_TIER for d in rows], np.int64),
+        "reached_tiers": np.array([d.reached_tier if d else UNKNOWN_TIER for d in rows], np.int64),
+        "propensities": np.array(propensities, dtype=np.float64).reshape(-1, NUM_TIERS),
+        "is_automatic": np.array([d is not None and d.is_automatic for d in rows], np.bool_),
+        "tenants": np.array([d.tenant if d else "" for d in rows], dtype=object),
+    }
 
 
 def in_columns(outcomes: Iterable[Outcome]) -> Iterator[Columns]:

@@ -38,6 +38,12 @@ class Dataset:
     families: NDArray[np.str_]
     splits: NDArray[np.str_]
     weights: NDArray[np.float64]  # rows that it stands for, mean 1
+    first_tiers: NDArray[np.int64]  # this and what follows: see Columns
+    reached_tiers: NDArray[np.int64]
+    propensities: NDArray[np.float64]  # (num_rows, NUM_TIERS)
+    is_automatic: NDArray[np.bool_]
+    tenants: NDArray[np.str_]
+    prompts: NDArray[np.object_]
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Self:
@@ -78,6 +84,12 @@ class Dataset:
             families=rows.families.astype(np.str_),
             splits=np.array(SPLITS)[sample.splits],
             weights=sample.weights,
+            first_tiers=rows.first_tiers,
+            reached_tiers=rows.reached_tiers,
+            propensities=rows.propensities,
+            is_automatic=rows.is_automatic,
+            tenants=rows.tenants.astype(np.str_),
+            prompts=rows.prompts,
         )
 
     def __len__(self) -> int:

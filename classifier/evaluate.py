@@ -1,17 +1,20 @@
 """How good is a predicted survival curve, judged by outcomes of which many are censored.
 
-Each figure uses only rows whose answer is known by design: the budget, chosen before the need was
-known, covers the question. Taking short needs from rows with small budgets, but not the long ones
-that the same budgets cut, would make every curve look too pessimistic.
+Log-loss is exact under censoring. Every other question, such as "is the need above 500 tokens?", is
+put only to rows that tell by design, weighted so that they stand for all: taking short needs from
+rows with small budgets, but not the long ones that the same budgets cut, would make every curve
+look too pessimistic, and counting a budget that was raised as one that had been decided on, too
+optimistic. See following.py.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifier.dataset import Dataset
+from classifier.following import Answers, Following
 from classifier.survival import (
     TIER_BINS,
     TIER_BUDGETS,
@@ -25,8 +28,11 @@ from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
 
 NUM_CALIBRATION_BINS: Final = 15
 MIN_SLICE_ROWS: Final = 100
+MAX_SLICES: Final = 100
 MAX_RANKED_ROWS: Final = 3000
 _EDGES: Final = np.array(NEED_BIN_EDGES)
+
+Figure = TypeVar("Figure", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,7 @@ class Coverage:
     """How often a budget sufficed, with half the width of the 95 % interval, beside how often it
     was predicted to. NaN when no row can tell. Budgets are bin edges, so more than COVERAGE of the
     rows are expected to be covered; what calibration promises is that both shares agree.
+    `num_rows` tell.
     """
 
     observed: float
@@ -64,20 +71,24 @@ def evaluate(hazards: Floats, data: Dataset) -> Evaluation:
     survival = survival_of(hazards)
     tiers = smallest_sufficient_tier(survival)
     bound, median = covering_bin(survival), median_need(survival)
-    decided = {name: is_decided(data, budget) for name, budget in TIER_BUDGETS.items()}
+    following = Following.of(data)
+    tier_answers = [following.answers(budget) for budget in TIER_BUDGETS.values()]
+    by_tier = list(zip(survival[:, TIER_BINS].T, tier_answers, strict=True))
     return Evaluation(
         num_rows=len(data),
         log_loss=log_loss(hazards, data),
         tau=rank_correlation(median, data),
-        brier=_by_tier([brier(survival[:, k], data, b) for k, b in _tier_bins()]),
-        calibration_error=_by_tier(
-            [calibration_error(survival[:, k], data, b) for k, b in _tier_bins()]
-        ),
-        rows_covering={name: int(rows.sum()) for name, rows in decided.items()},
-        bound=coverage(bound, survival, data),
-        bound_by_slice=_coverage_by_slice(bound, survival, data),
+        brier=_by_tier([brier(predicted, answers) for predicted, answers in by_tier]),
+        calibration_error=_by_tier([calibration_error(*each) for each in by_tier]),
+        rows_covering=_by_tier([answers.num_answered for answers in tier_answers]),
+        bound=coverage(bound, survival, following),
+        bound_by_slice={
+            name: coverage(bound[rows], survival[rows], following.at(rows))
+            for name, rows in slices(data, median).items()
+            if rows.sum() >= MIN_SLICE_ROWS
+        },
         unbounded_share=float((bound == NUM_NEED_BINS).mean()),
-        tier=coverage(np.array(TIER_BINS)[tiers], survival, data),
+        tier=coverage(np.array(TIER_BINS)[tiers], survival, following),
         tier_shares=_by_tier([float((tiers == t).mean()) for t in range(len(TIER_BUDGETS))]),
     )
 
@@ -95,54 +106,42 @@ def row_log_losses(hazards: Floats, data: Dataset) -> Floats:
     return per_row
 
 
-def is_decided(data: Dataset, tokens: NDArray[np.int64] | int) -> NDArray[np.bool_]:
-    """Rows whose budget covers `tokens` and that were not cut before (cancel, deadline)."""
-    decided: NDArray[np.bool_] = data.horizon_tokens >= tokens
-    return decided
+def brier(predicted: Floats, answers: Answers) -> float:
+    """Mean squared error of P(need > tokens) (num_rows,); NaN when no row tells."""
+    return answers.mean((predicted - answers.exceeds) ** 2)
 
 
-def exceeds(data: Dataset, tokens: NDArray[np.int64] | int) -> NDArray[np.bool_]:
-    """Whether the need is above `tokens`, for rows where that is decided."""
-    above: NDArray[np.bool_] = (data.thinking_tokens > tokens) | ~data.need_known
-    return above
-
-
-def brier(predicted: Floats, data: Dataset, tokens: int) -> float:
-    """Mean squared error of P(need > tokens); NaN when no budget covers them."""
-    decided = is_decided(data, tokens)
-    errors = (predicted - exceeds(data, tokens))[decided]
-    return float(np.mean(errors**2)) if decided.any() else float("nan")
-
-
-def calibration_error(predicted: Floats, data: Dataset, tokens: int) -> float:
+def calibration_error(predicted: Floats, answers: Answers) -> float:
     """Expected calibration error of P(need > tokens) over NUM_CALIBRATION_BINS equal widths.
 
     Source: Naeini, Cooper and Hauskrecht (2015), "Obtaining Well Calibrated Probabilities".
     """
-    decided = is_decided(data, tokens)
-    if not decided.any():
+    if not answers.num_answered:
         return float("nan")
-    gaps = (predicted - exceeds(data, tokens))[decided]
-    bins = np.minimum(
-        (predicted[decided] * NUM_CALIBRATION_BINS).astype(int), NUM_CALIBRATION_BINS - 1
-    )
-    sums = np.bincount(bins, weights=gaps, minlength=NUM_CALIBRATION_BINS)
-    return float(np.abs(sums).sum() / len(gaps))
+    gaps = answers.weights * (predicted - answers.exceeds)
+    sums = np.bincount(calibration_bins(predicted), gaps, NUM_CALIBRATION_BINS)
+    return float(np.abs(sums).sum() / answers.weights.sum())
 
 
-def coverage(bound: NDArray[np.int64], survival: Floats, data: Dataset) -> Coverage:
-    """How often the need is within the edge of bin `bound` (num_rows,), where that is decided."""
+def calibration_bins(predicted: Floats) -> NDArray[np.int64]:
+    """Which of NUM_CALIBRATION_BINS equal widths each probability (num_rows,) falls into."""
+    bins = (predicted * NUM_CALIBRATION_BINS).astype(np.int64)
+    return np.minimum(bins, NUM_CALIBRATION_BINS - 1)
+
+
+def coverage(bound: NDArray[np.int64], survival: Floats, following: Following) -> Coverage:
+    """How often the need is within the edge of bin `bound` (num_rows,), by the rows that tell."""
     rows = np.flatnonzero(bound < NUM_NEED_BINS)
-    rows = rows[is_decided(data.rows(rows), _EDGES[bound[rows]])]
-    if not len(rows):
+    answers = following.at(rows).answers(_EDGES[bound[rows]])
+    if not answers.num_answered:
         nothing = float("nan")
         return Coverage(observed=nothing, half_width=nothing, expected=nothing, num_rows=0)
-    observed = float(1.0 - exceeds(data.rows(rows), _EDGES[bound[rows]]).mean())
+    observed = 1.0 - answers.mean(answers.exceeds.astype(float))
     return Coverage(
         observed=observed,
-        half_width=1.96 * (observed * (1.0 - observed) / len(rows)) ** 0.5,
-        expected=float(1.0 - survival[rows, bound[rows]].mean()),
-        num_rows=len(rows),
+        half_width=1.96 * (observed * (1.0 - observed) / answers.effective_rows) ** 0.5,
+        expected=1.0 - answers.mean(survival[rows, bound[rows]]),
+        num_rows=answers.num_answered,
     )
 
 
@@ -169,27 +168,24 @@ def ranked_rows(num_rows: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(num_rows)[:MAX_RANKED_ROWS]
 
 
-def _coverage_by_slice(
-    bound: NDArray[np.int64], survival: Floats, data: Dataset
-) -> dict[str, Coverage]:
-    """By family of the prompt, and by third of the predicted median."""
-    slices = {
-        f"family {name}": data.families == name for name in sorted(set(data.families)) if name
-    }
-    median = median_need(survival)
+def slices(data: Dataset, median: Floats) -> dict[str, NDArray[np.bool_]]:
+    """Masks (num_rows,) by family and tenant, the largest MAX_SLICES of each as tenants may be
+    many, and by third of the predicted median (num_rows,).
+    """
     edges = np.quantile(median, [1 / 3, 2 / 3], method="inverted_cdf")
     third = np.searchsorted(edges, median)
-    slices |= {f"{name} third": third == i for i, name in enumerate(("easy", "middle", "hard"))}
     return {
-        name: coverage(bound[chosen], survival[chosen], data.rows(chosen))
-        for name, chosen in slices.items()
-        if chosen.sum() >= MIN_SLICE_ROWS
+        **_by_value("family", data.families),
+        **_by_value("tenant", data.tenants),
+        **{f"{name} third": third == i for i, name in enumerate(("easy", "middle", "hard"))},
     }
 
 
-def _tier_bins() -> list[tuple[int, int]]:
-    return list(zip(TIER_BINS, TIER_BUDGETS.values(), strict=True))
+def _by_value(kind: str, values: NDArray[np.str_]) -> dict[str, NDArray[np.bool_]]:
+    names, counts = np.unique(values, return_counts=True)
+    largest = names[np.argsort(-counts, kind="stable")][:MAX_SLICES]
+    return {f"{kind} {name}": values == name for name in sorted(largest) if name}
 
 
-def _by_tier(values: list[float]) -> dict[str, float]:
+def _by_tier(values: list[Figure]) -> dict[str, Figure]:
     return dict(zip(TIER_BUDGETS, values, strict=True))

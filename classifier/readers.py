@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from classifier.columns import Columns, Outcome, in_columns
+from classifier.decisions import Decision
 from classifier.errors import DatasetError
 from classifier.features import FEATURE_VERSION, encode
 from classifier.traces.columns import PARQUET_COLUMNS, columns_of
@@ -36,7 +37,8 @@ def read_json_lines(path: Path, model: str) -> Iterator[Outcome]:
         {"prompt": str, "model": str, "thinking_tokens": int, "budget_tokens": int,
          "stop": "THINKING_STOP_FINISHED", "family": str}
 
-    or "features" (the ids) in place of "prompt"; family and other fields are optional.
+    or "features" (the ids) in place of "prompt"; family and other fields are optional. A record
+    with a tier, as `ponder traces` writes them, says how its budget came about, see Decision.
     Raises DatasetError naming file, line, field and remedy.
     """
     for place, record in json_records(path):
@@ -47,14 +49,20 @@ def read_json_lines(path: Path, model: str) -> Iterator[Outcome]:
 async def read_ledger(ledger: Ledger, model: str) -> AsyncIterator[Outcome | None]:
     """The outcomes of one model, None for each trace that nothing can be learned from.
 
-    Raises LedgerUnavailable.
+    Raises LedgerUnavailable, DatasetError.
     """
-    async for _, settlement in ledger.read_traces(model):
-        yield outcome_of(settlement)
+    async for trace_id, settlement in ledger.read_traces(model):
+        try:
+            yield outcome_of(settlement)
+        except DatasetError as error:
+            raise DatasetError(f"trace {trace_id}: {error}") from error
 
 
 def outcome_of(settlement: Settlement) -> Outcome | None:
-    """None without a stop, and when the features are of another version and no prompt was kept."""
+    """None without a stop, and when the features are of another version and no prompt was kept.
+
+    Raises DatasetError for a decision that cannot have been.
+    """
     ids = settlement.features
     if ids[:1] != (FEATURE_VERSION,) and settlement.prompt is not None:
         ids = tuple(encode(settlement.prompt).tolist())
@@ -67,6 +75,8 @@ def outcome_of(settlement: Settlement) -> Outcome | None:
         budget_tokens=settlement.budget_tokens,
         stop=settlement.stop,
         family="",
+        decision=Decision.of(settlement),
+        prompt=settlement.prompt or "",
     )
 
 
@@ -118,12 +128,19 @@ def spending_of(record: Mapping[str, Any], place: str) -> tuple[int, int, Thinki
 def outcome_of_record(record: Mapping[str, Any], place: str) -> Outcome:
     """What read_json_lines makes of one record. Raises DatasetError naming place and field."""
     thinking_tokens, budget_tokens, stop = spending_of(record, place)
+    try:
+        decision = Decision.of_record(record)
+    except DatasetError as error:
+        raise DatasetError(f"{place}: {error}") from error
+    prompt = record.get("prompt")
     return Outcome(
         ids=_ids(record, place),
         thinking_tokens=thinking_tokens,
         budget_tokens=budget_tokens,
         stop=stop,
         family=str(record.get("family", "")),
+        decision=decision,
+        prompt=prompt if isinstance(prompt, str) else "",
     )
 
 

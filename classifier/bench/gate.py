@@ -8,7 +8,7 @@ whole traces say what is true.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -21,12 +21,13 @@ from tqdm import tqdm
 from classifier.bench.simulated_logs import Logging, simulate_logs
 from classifier.columns import Outcome
 from classifier.dataset import Dataset
+from classifier.decisions import UNKNOWN_TIER
 from classifier.errors import ClassifierError, DatasetError, ExportError
 from classifier.evaluate import coverage
 from classifier.export import export
+from classifier.following import Following
 from classifier.gate.calibration import coverage_errors
 from classifier.gate.contest import Contender, Contest, GateOptions
-from classifier.gate.following import Following
 from classifier.gate.reading import read_logged
 from classifier.gate.rows import LoggedRows
 from classifier.gate.value import check_value
@@ -106,7 +107,7 @@ class _Bench:
         (model, *others) = models_in([path]) or [""]
         if others or not model:
             raise DatasetError(f"--traces {path}: traces of one model are needed")
-        logged = list(read_logged(path, model, GateOptions().budgets))
+        logged = list(read_logged(path, model))
         whole = LoggedRows.of(logged)
         training = whole.data.split("train")
         few = training.rows(np.arange(len(training)) % _CHAMPION_SHARE == 0)
@@ -140,13 +141,14 @@ class _Bench:
         options = GateOptions()
         held_out = rows.held_out(1.0)
         champion = Contender.of(self.champion, held_out.data)
-        following = Following.of(held_out, options.budgets)
+        following = Following.of(held_out.data, options.budgets)
         background = rows.background()
         return {
             name: _judged(
                 Contest(
                     candidate=Contender.of(served, held_out.data),
                     champion=champion,
+                    rows=held_out,
                     following=following,
                     background=background,
                     options=options,
@@ -159,7 +161,7 @@ class _Bench:
 def _judged(contest: Contest) -> Trial:
     figures = check_value(contest).figures
     survival = contest.candidate.survival
-    plain = coverage(covering_bin(survival), survival, contest.data)
+    plain = coverage(covering_bin(survival), survival, Following.of(_as_if_fixed(contest.data)))
     errors = coverage_errors(contest.candidate, contest.following)
     return Trial(
         value=figures["difference"],
@@ -170,6 +172,11 @@ def _judged(contest: Contest) -> Trial:
         coverage_error=errors.get("all", float("nan")),
         plain_coverage_error=plain.observed - plain.expected,
     )
+
+
+def _as_if_fixed(data: Dataset) -> Dataset:
+    """Without the decisions: every budget as if it had been fixed beforehand."""
+    return replace(data, first_tiers=np.full(len(data), UNKNOWN_TIER))
 
 
 def _served(

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.columns import Outcome
-from classifier.gate.rows import NUM_TIERS, LoggedOutcome
+from classifier.decisions import NUM_TIERS, Decision
+from classifier.gate.rows import LoggedOutcome
 from classifier.survival import TIER_BUDGETS
 from ponder.bins import stopped_by_itself
 from ponder.v1.budget_pb2 import THINKING_STOP_EXHAUSTED
@@ -61,14 +62,14 @@ def _logged(
         if rng.random() >= logging.goes_on:
             break
         reached += 1
-    return LoggedOutcome(
-        outcome=cut(outcome, logging.budgets[reached]),
+    decision = Decision(
         first_tier=first,
         escalations=reached - first,
         propensities=tuple(propensities.tolist()),
         is_automatic=True,
-        finished_at_s=finished_at_s,
     )
+    logged = replace(cut(outcome, logging.budgets[reached]), decision=decision)
+    return LoggedOutcome(outcome=logged, finished_at_s=finished_at_s)
 
 
 def _is_spent(outcome: Outcome, budget_tokens: int) -> bool:

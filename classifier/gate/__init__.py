@@ -2,7 +2,6 @@
 
 rows         logged requests, and which of them judge
 reading      the same from files and from the ledger
-following    how likely it was that the logs tell whether a need is above a number of tokens
 resampling   bootstrap intervals over prompts
 checks       graph, ranking, losses, calibration, value: one Check each
 judge        runs them all; the entry for programs

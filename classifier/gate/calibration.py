@@ -4,15 +4,20 @@ Both compare what was predicted with what was observed on the rows that tell, we
 stand for all of them, see following.py.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.evaluate import NUM_CALIBRATION_BINS
+from classifier.evaluate import (
+    NUM_CALIBRATION_BINS,
+    Coverage,
+    calibration_bins,
+    coverage,
+    slices,
+)
+from classifier.following import Following
 from classifier.gate.contest import MIN_SLICE_ROWS, Contender, Contest
-from classifier.gate.following import Following
 from classifier.gate.report import Check
 from classifier.survival import TIER_BUDGETS, Floats, covering_bin
 from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
@@ -22,7 +27,6 @@ MAX_SLICE_COVERAGE_ERROR: Final = 0.05
 MAX_CALIBRATION_ERROR: Final = 0.03
 
 _EDGES: Final = np.array(NEED_BIN_EDGES)
-_NOTHING: Final = (float("nan"), float("nan"), 0)
 
 
 def check_coverage(contest: Contest) -> Check:
@@ -74,30 +78,19 @@ def coverage_errors(contender: Contender, following: Following) -> dict[str, flo
     """Observed less expected coverage of the bound: "all", then by slice; only where enough rows
     tell.
     """
-    slices = {"all": np.ones(len(following.rows), dtype=np.bool_), **_slices(contender, following)}
-    found = {name: coverage(contender, following, chosen) for name, chosen in slices.items()}
+    all_rows = {"all": np.ones(len(following), dtype=np.bool_)}
+    chosen = all_rows | slices(following.data, contender.median)
+    found = {name: _coverage(contender, following, rows) for name, rows in chosen.items()}
     return {
-        name: observed - expected
-        for name, (observed, expected, num_rows) in found.items()
-        if num_rows >= MIN_SLICE_ROWS
+        name: coverage.observed - coverage.expected
+        for name, coverage in found.items()
+        if coverage.num_rows >= MIN_SLICE_ROWS
     }
 
 
-def coverage(
-    contender: Contender, following: Following, chosen: NDArray[np.bool_]
-) -> tuple[float, float, int]:
-    """Observed and expected share of needs within the bound, and how many rows tell.
-
-    Rows without a bound take no part.
-    """
-    bound = covering_bin(contender.survival)
-    chosen = chosen & (bound < NUM_NEED_BINS)
-    if not chosen.any():
-        return _NOTHING
-    answers = following.at(chosen).answers(_EDGES[bound[chosen]])
-    above = contender.survival[chosen, bound[chosen]]
-    observed = 1.0 - answers.mean(answers.exceeds.astype(float))
-    return observed, 1.0 - answers.mean(above), answers.num_answered
+def _coverage(contender: Contender, following: Following, chosen: NDArray[np.bool_]) -> Coverage:
+    survival = contender.survival[chosen]
+    return coverage(covering_bin(survival), survival, following.at(chosen))
 
 
 def told_share(contender: Contender, following: Following) -> float:
@@ -130,33 +123,12 @@ def calibration_error(predicted: Floats, exceeds: NDArray[np.bool_], weights: Fl
     much as what is looked for. Sources: Naeini, Cooper and Hauskrecht (2015), "Obtaining Well
     Calibrated Probabilities"; Kumar, Liang and Ma (2019), "Verified Uncertainty Calibration".
     """
-    bins = np.minimum((predicted * NUM_CALIBRATION_BINS).astype(int), NUM_CALIBRATION_BINS - 1)
+    bins = calibration_bins(predicted)
     gaps = np.bincount(bins, weights * (predicted - exceeds), NUM_CALIBRATION_BINS)
     variances = np.bincount(bins, weights**2 * predicted * (1.0 - predicted), NUM_CALIBRATION_BINS)
     error = np.abs(gaps).sum() / weights.sum()
     chance = np.sqrt(2.0 / np.pi * variances).sum() / weights.sum()
     return float(np.sqrt(max(0.0, error**2 - chance**2)))
-
-
-def _slices(contender: Contender, following: Following) -> dict[str, NDArray[np.bool_]]:
-    rows = following.rows
-    named = {
-        **dict(_by_value("family", rows.data.families)),
-        **dict(_by_value("tenant", rows.tenants)),
-    }
-    median = contender.median
-    edges = np.quantile(median, [1 / 3, 2 / 3], method="inverted_cdf")
-    third = np.searchsorted(edges, median)
-    thirds = {f"{name} third": third == i for i, name in enumerate(("easy", "middle", "hard"))}
-    return named | thirds
-
-
-def _by_value(kind: str, values: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Slices by value, largest 100 of them: tenants may be many."""
-    names, counts = np.unique(values, return_counts=True)
-    for name in names[np.argsort(-counts, kind="stable")][:100]:
-        if name:
-            yield f"{kind} {name}", values == name
 
 
 def _coverage_remedy(overall: float | None, worst: str | None, worst_error: float) -> str:

@@ -147,8 +147,8 @@ def gate(
             step_price=step_price,
         )
         model = model or _model_of(champion)
-        rows = _rows(paths, redis_url, model, since, options)
-        foreign = _foreign(foreign_paths, model, options)
+        rows = _rows(paths, redis_url, model, since)
+        foreign = _foreign(foreign_paths, model)
         report = judge(
             candidate,
             champion,
@@ -185,11 +185,10 @@ def _rows(
     redis_url: str | None,
     model: str,
     since: datetime | None,
-    options: GateOptions,
 ) -> LoggedRows:
     """Raises DatasetError, click.ClickException."""
     if paths:
-        logged = list(_read_files(paths, model, options))
+        logged = list(_read_files(paths, model))
     else:
         logged = run_with_ledger(redis_url, lambda ledger: _read_ledger(ledger, model))
     since_s = since.timestamp() if since else float("-inf")
@@ -199,19 +198,19 @@ def _rows(
     return LoggedRows.of(recent)
 
 
-def _foreign(paths: Sequence[Path], model: str, options: GateOptions) -> LoggedRows | None:
+def _foreign(paths: Sequence[Path], model: str) -> LoggedRows | None:
     """Raises DatasetError."""
     if not paths:
         return None
-    logged = list(_read_files(paths, model, options))
+    logged = list(_read_files(paths, model))
     if not logged:
         raise DatasetError(f"--ood: no usable traces of {model} in it")
     return LoggedRows.of(logged)
 
 
-def _read_files(paths: Sequence[Path], model: str, options: GateOptions) -> Iterator[LoggedOutcome]:
+def _read_files(paths: Sequence[Path], model: str) -> Iterator[LoggedOutcome]:
     for path in paths:
-        rows = read_logged(path, model, options.budgets)
+        rows = read_logged(path, model)
         yield from tqdm(rows, desc=path.name, unit=" traces", disable=None)
 
 

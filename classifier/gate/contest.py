@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from classifier.dataset import Dataset
 from classifier.errors import ClassifierError
-from classifier.gate.following import Following
+from classifier.following import Following
 from classifier.gate.rows import LoggedRows
 from classifier.metadata import GENERAL_MODEL
 from classifier.predictor import DifficultyClassifier
@@ -113,17 +113,14 @@ class Contest:
 
     candidate: Contender
     champion: Contender
+    rows: LoggedRows
     following: Following
     background: LoggedRows
     options: GateOptions
 
     @property
-    def rows(self) -> LoggedRows:
-        return self.following.rows
-
-    @property
     def data(self) -> Dataset:
-        return self.following.rows.data
+        return self.rows.data
 
 
 def survival_at(survival: Floats, tokens: int) -> Floats:

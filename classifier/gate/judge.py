@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from classifier.errors import ClassifierError
+from classifier.following import Following
 from classifier.gate.calibration import check_calibration, check_coverage
 from classifier.gate.contest import Contender, Contest, GateOptions
-from classifier.gate.following import Following
 from classifier.gate.graph import check_latency, check_parity
 from classifier.gate.losses import check_out_of_domain, check_sharpness
 from classifier.gate.ranking import check_controls, check_ranking
@@ -128,7 +128,8 @@ def _judged(
     contest = Contest(
         candidate=candidate,
         champion=champion,
-        following=Following.of(held_out, options.budgets),
+        rows=held_out,
+        following=Following.of(held_out.data, options.budgets),
         background=rows.background(),
         options=options,
     )

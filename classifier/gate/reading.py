@@ -1,37 +1,27 @@
 """Logged requests from files and from the ledger."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 from classifier.errors import DatasetError
-from classifier.gate.rows import LoggedOutcome, tier_holding
+from classifier.gate.rows import LoggedOutcome
 from classifier.readers import json_records, outcome_of, outcome_of_record
 from classifier.traces.parquet import is_parquet, read_parquet_traces
 from ponder.ledger import Ledger
 from ponder.settlement import Settlement
-from ponder.v1 import reasoner_pb2
-from ponder.v1.budget_pb2 import TIER_SIMPLE, Tier
-from ponder.v1.reasoner_pb2 import Rule
-
-_AUTOMATIC_RULES = (
-    reasoner_pb2.RULE_AUTOMATIC,
-    reasoner_pb2.RULE_EXPLORATION,
-    reasoner_pb2.RULE_DEGRADED_DEFAULT,
-)
 
 
-def read_logged(path: Path, model: str, budgets: Sequence[int]) -> Iterator[LoggedOutcome]:
+def read_logged(path: Path, model: str) -> Iterator[LoggedOutcome]:
     """The usable requests of one model, from JSON lines, a Parquet file or a folder of those.
 
-    JSON records are those of classifier.readers.read_json_lines or of `ponder traces`; where one
-    has no tier, it is the one whose budget (of `budgets`, simple first) holds its own. A record
+    JSON records are those of classifier.readers.read_json_lines or of `ponder traces`. A record
     without finished_at_s stands in time where its id does, or its line. Raises DatasetError.
     """
     if not is_parquet(path):
         for number, (place, record) in enumerate(json_records(path)):
             if record["model"] == model:
-                yield _of_record(record, place, number, budgets)
+                yield _of_record(record, place, number)
         return
     for trace_id, settlement in read_parquet_traces(path, model):
         if logged := _named(settlement, f"{path}: trace {trace_id}"):
@@ -51,18 +41,9 @@ def logged_of(settlement: Settlement) -> LoggedOutcome | None:
     Raises DatasetError.
     """
     outcome = outcome_of(settlement)
-    reached = settlement.tier - TIER_SIMPLE
-    if outcome is None or reached < 0:
+    if outcome is None or outcome.decision is None:
         return None
-    return LoggedOutcome(
-        outcome=outcome,
-        first_tier=reached - settlement.usage.escalations,
-        escalations=settlement.usage.escalations,
-        propensities=settlement.tier_propensities,
-        is_automatic=settlement.rule in _AUTOMATIC_RULES,
-        tenant=settlement.tenant,
-        finished_at_s=settlement.finished_at_s,
-    )
+    return LoggedOutcome(outcome=outcome, finished_at_s=settlement.finished_at_s)
 
 
 def _named(settlement: Settlement, place: str) -> LoggedOutcome | None:
@@ -72,23 +53,10 @@ def _named(settlement: Settlement, place: str) -> LoggedOutcome | None:
         raise DatasetError(f"{place}: {error}") from error
 
 
-def _of_record(
-    record: dict[str, Any], place: str, number: int, budgets: Sequence[int]
-) -> LoggedOutcome:
+def _of_record(record: dict[str, Any], place: str, number: int) -> LoggedOutcome:
     outcome = outcome_of_record(record, place)
     try:
-        escalations = int(record.get("escalations", 0))
-        reached = tier_holding(outcome.budget_tokens, budgets)
-        if "tier" in record:
-            reached = Tier.Value(record["tier"]) - TIER_SIMPLE
-        return LoggedOutcome(
-            outcome=outcome,
-            first_tier=reached - escalations,
-            escalations=escalations,
-            propensities=tuple(map(float, record.get("tier_propensities", ()))),
-            is_automatic="rule" in record and Rule.Value(record["rule"]) in _AUTOMATIC_RULES,
-            tenant=str(record.get("tenant", "")),
-            finished_at_s=float(record.get("finished_at_s", record.get("id", number))),
-        )
-    except (TypeError, ValueError, DatasetError) as error:
-        raise DatasetError(f"{place}: {error}") from error
+        finished_at_s = float(record.get("finished_at_s", record.get("id", number)))
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{place}: finished_at_s, or id: {error}") from error
+    return LoggedOutcome(outcome=outcome, finished_at_s=finished_at_s)

@@ -32,8 +32,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.following import Following, effective_rows
 from classifier.gate.contest import Contender, Contest, survival_at
-from classifier.gate.following import Following
 from classifier.gate.report import Check
 from classifier.gate.resampling import Interval, interval
 from classifier.gate.rows import LoggedRows
@@ -75,9 +75,7 @@ class PolicyRows:
 
     @property
     def effective_rows(self) -> float:
-        """(sum w)^2 / sum w^2. Source: Kish (1965), "Survey Sampling"."""
-        squares = (self.weights**2).sum()
-        return float(self.weights.sum() ** 2 / squares) if squares else 0.0
+        return effective_rows(self.weights)
 
     @property
     def ips(self) -> float:
@@ -116,10 +114,12 @@ def check_value(contest: Contest) -> Check:
     """Refused when the candidate's decisions may be worth MARGIN less than the champion's, or when
     the logs tell too little of them.
     """
-    decided = contest.rows.is_automatic | ~contest.rows.is_automatic.any()
+    is_automatic = contest.data.is_automatic
+    decided = is_automatic | ~is_automatic.any()
+    prompts = contest.rows.prompts[decided]
     following = contest.following.at(decided)
     candidate, champion = _policies(contest, following, decided)
-    found = difference(candidate, champion, following.rows.prompts)
+    found = difference(candidate, champion, prompts)
     effective = min(candidate.effective_rows, champion.effective_rows)
     untold = 1.0 - float((candidate.is_possible & champion.is_possible).mean())
     enough = effective >= MIN_EFFECTIVE_ROWS and untold <= MAX_UNTOLD_SHARE
@@ -127,8 +127,8 @@ def check_value(contest: Contest) -> Check:
         "value",
         passed=enough and found.low > -MARGIN,  # false for NaN
         remedy=_worse(found) if enough else _too_little(effective, untold),
-        candidate=_cell(candidate, following.rows.prompts),
-        champion=_cell(champion, following.rows.prompts),
+        candidate=_cell(candidate, prompts),
+        champion=_cell(champion, prompts),
         limit=f"difference {found}: above -{MARGIN}; {MIN_EFFECTIVE_ROWS} effective rows",
         figures={
             "difference": found.estimate,
@@ -136,9 +136,9 @@ def check_value(contest: Contest) -> Check:
             "high": found.high,
             "untold_share": untold,
             "changed_share": float((candidate.tiers != champion.tiers).mean()),
-            "rows": len(following.rows),
-            "candidate": _figures(candidate, following.rows.prompts),
-            "champion": _figures(champion, following.rows.prompts),
+            "rows": len(following),
+            "candidate": _figures(candidate, prompts),
+            "champion": _figures(champion, prompts),
         },
     )
 
@@ -176,7 +176,7 @@ def _steps_below(
     following: Following, tiers: NDArray[np.int64], exceeds: NDArray[np.bool_]
 ) -> Floats:
     """How many of the steps to `tiers` saved an escalation, where that is told."""
-    spent = following.rows.data.thinking_tokens
+    spent = following.data.thinking_tokens
     # Where the need is not within the budget below, every step was needed.
     within = np.searchsorted(following.budgets, spent)
     saved: Floats = np.where(exceeds, tiers, np.minimum(within, tiers)).astype(float)

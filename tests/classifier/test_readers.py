@@ -182,13 +182,22 @@ def test_columns_of_an_export_are_the_outcomes_of_its_traces(tmp_path):
         replace(SETTLEMENT, features=()),
         replace(SETTLEMENT, stop=budget_pb2.THINKING_STOP_UNSPECIFIED),
         replace(SETTLEMENT, prompt=PROMPT, budget_tokens=50),
+        replace(SETTLEMENT, tier=budget_pb2.TIER_UNSPECIFIED),
+        replace(
+            SETTLEMENT,
+            tier=budget_pb2.TIER_COMPLEX,
+            rule=reasoner_pb2.RULE_EXPLICIT_TIER,
+            usage=budget_pb2.Usage(thinking_tokens=500, escalations=2),
+            tier_propensities=(0.9, 0.1, 0.0, 0.0),
+            tenant="other",
+        ),
         replace(SETTLEMENT, prompt=PROMPT + " é", features=(0, 1)),
     ]
 
     (rows,) = read_columns(part_of(tmp_path, *traces), "reference")
 
     usable = [outcome for trace in traces if (outcome := outcome_of(trace))]
-    assert len(usable) == 3
+    assert len(usable) == 5
     assert same_rows(rows, Columns.of(usable))
 
 
@@ -199,4 +208,20 @@ def test_a_stop_of_a_later_version_is_refused_by_file(tmp_path):
         part.append(row | {"stop": "THINKING_STOP_BORED"})
 
     with pytest.raises(DatasetError, match=r"000001\.parquet: stop is of a later version"):
+        list(read_columns(path, "reference"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"usage": budget_pb2.Usage(escalations=2)},  # of tier moderate
+        {"tier_propensities": (0.5, 0.0, 0.5, 0.0)},  # moderate could not have happened
+        {"tier_propensities": (0.5, 0.6, 0.0, 0.0)},
+        {"tier_propensities": (0.0, 1.0)},
+    ],
+)
+def test_a_decision_that_cannot_have_been_is_refused_by_file(tmp_path, changes):
+    path = part_of(tmp_path, SETTLEMENT, replace(SETTLEMENT, **changes))
+
+    with pytest.raises(DatasetError, match=r"000001\.parquet: tier_propensities, .* of 1 traces"):
         list(read_columns(path, "reference"))

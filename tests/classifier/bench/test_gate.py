@@ -9,6 +9,8 @@ from click.testing import CliRunner
 
 from classifier.bench.gate import LOGGINGS, gate
 from classifier.bench.simulated_logs import Logging, simulate_logs
+from classifier.decisions import Decision
+from classifier.gate.rows import LoggedOutcome
 from ponder.bins import stopped_by_itself
 from tests.classifier.oracle import ask
 
@@ -74,20 +76,26 @@ def test_simulated_logs_are_what_a_router_would_have_logged(goes_on):
 
     logged = simulate_logs(outcomes, tiers, logging, seed=1)
 
-    promoted = np.array([row.first_tier for row in logged]) - tiers
+    promoted = np.array([decision_of(row).first_tier for row in logged]) - tiers
     assert set(promoted[tiers < 3]) == {0, 1}
     assert promoted[tiers < 3].mean() == pytest.approx(0.3, abs=0.08)
     for row, question, tier in zip(logged, questions, tiers, strict=True):
-        reached = row.first_tier + row.escalations
-        assert row.propensities[row.first_tier] == pytest.approx(
-            1.0 if tier == 3 else 0.3 if row.first_tier > tier else 0.7
+        decision = decision_of(row)
+        reached, first = decision.reached_tier, decision.first_tier
+        assert decision.propensities[first] == pytest.approx(
+            1.0 if tier == 3 else 0.3 if first > tier else 0.7
         )
         assert row.outcome.budget_tokens == logging.budgets[reached]
         assert stopped_by_itself(row.outcome.stop) == (
             question.need_tokens <= row.outcome.budget_tokens
         )
-        if row.escalations:
+        if decision.escalations:
             assert question.need_tokens > logging.budgets[reached - 1]
             assert goes_on > 0.0
         if goes_on == 1.0:
             assert reached == 3 or question.need_tokens <= logging.budgets[reached]
+
+
+def decision_of(row: LoggedOutcome) -> Decision:
+    assert row.outcome.decision is not None
+    return row.outcome.decision

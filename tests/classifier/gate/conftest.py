@@ -79,4 +79,5 @@ def logs(oracle, champion_model) -> LoggedRows:
     tiers = smallest_sufficient_tier(survival_of(champion_model.hazards(oracle.data.features)))
     rows = LoggedRows.of(simulate_logs(oracle.outcomes, tiers, Logging(), seed=0))
     rng = np.random.default_rng(0)
-    return replace(rows, tenants=rng.choice(["acme", "globex"], len(rows)))
+    tenants = rng.choice(["acme", "globex"], len(rows))
+    return replace(rows, data=replace(rows.data, tenants=tenants))

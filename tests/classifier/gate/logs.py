@@ -42,14 +42,15 @@ class World:
             families=np.full(count, ""),
             splits=np.full(count, "test"),
             weights=np.ones(count),
-        )
-        return LoggedRows(
-            data=data,
-            first_tier=self.first_tier,
-            reached_tier=np.minimum(reached, 3),
+            first_tiers=self.first_tier,
+            reached_tiers=np.minimum(reached, 3),
             propensities=self.propensities,
             is_automatic=np.ones(count, dtype=np.bool_),
             tenants=np.full(count, ""),
+            prompts=np.full(count, "", dtype=object),
+        )
+        return LoggedRows(
+            data=data,
             finished_at_s=np.arange(count, dtype=np.float64),
             prompts=np.arange(count),
         )

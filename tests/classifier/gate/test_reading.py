@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from classifier.decisions import Decision
 from classifier.errors import DatasetError
 from classifier.gate.reading import logged_of, read_logged, read_logged_ledger
 from classifier.gate.rows import LoggedRows
 from classifier.traces.exporter import Exporter
 from ponder.v1 import budget_pb2, reasoner_pb2
-from tests.classifier.gate.logs import BUDGETS
 from tests.classifier.traces.conftest import MODEL, ledger, settle, trace
 
 __all__ = ["ledger", "settle"]  # fixtures
@@ -28,10 +28,14 @@ def test_decision_is_the_tier_less_its_escalations():
     logged = logged_of(RAISED)
 
     assert logged is not None
-    assert (logged.first_tier, logged.escalations) == (0, 2)
-    assert logged.propensities == (0.99, 0.01, 0.0, 0.0)
-    assert logged.is_automatic
-    assert (logged.tenant, logged.finished_at_s) == ("acme", 7.5)
+    assert logged.finished_at_s == 7.5
+    assert logged.outcome.decision == Decision(
+        first_tier=0,
+        escalations=2,
+        propensities=(0.99, 0.01, 0.0, 0.0),
+        is_automatic=True,
+        tenant="acme",
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,14 +51,15 @@ def test_only_automatic_decisions_may_be_raised(rule, is_automatic):
     logged = logged_of(trace(rule=rule))
 
     assert logged is not None
-    assert logged.is_automatic is is_automatic
+    assert logged.outcome.decision is not None
+    assert logged.outcome.decision.is_automatic is is_automatic
 
 
 def test_without_propensities_the_decision_is_taken_as_certain():
     logged = logged_of(trace(tier_propensities=()))
 
     assert logged is not None
-    assert LoggedRows.of([logged]).propensities.tolist() == [[0.0, 1.0, 0.0, 0.0]]
+    assert LoggedRows.of([logged]).data.propensities.tolist() == [[0.0, 1.0, 0.0, 0.0]]
 
 
 def test_what_nothing_can_be_learned_from_is_left_out():
@@ -84,10 +89,10 @@ async def test_files_and_ledger_say_the_same(tmp_path, ledger, settle):
     from_ledger = [row async for row in read_logged_ledger(ledger, MODEL)]
 
     assert len(from_ledger) == 3
-    assert list(read_logged(tmp_path, MODEL, BUDGETS)) == from_ledger
+    assert list(read_logged(tmp_path, MODEL)) == from_ledger
 
 
-def test_record_of_a_collector_has_the_tier_that_holds_its_budget(tmp_path):
+def test_budget_of_a_collector_was_fixed_beforehand(tmp_path):
     path = tmp_path / "traces.jsonl"
     record = {
         "id": 40,
@@ -99,10 +104,10 @@ def test_record_of_a_collector_has_the_tier_that_holds_its_budget(tmp_path):
     }
     path.write_text(json.dumps(record) + "\n")
 
-    (logged,) = read_logged(path, MODEL, BUDGETS)
+    (logged,) = read_logged(path, MODEL)
 
-    assert (logged.first_tier, logged.escalations, logged.is_automatic) == (1, 0, False)
+    assert logged.outcome.decision is None
     assert logged.finished_at_s == 40
     path.write_text(json.dumps(record | {"tier": "TIER_SIMPLE", "escalations": 1}) + "\n")
     with pytest.raises(DatasetError, match=r"traces\.jsonl:1: tier -1"):
-        list(read_logged(path, MODEL, BUDGETS))
+        list(read_logged(path, MODEL))

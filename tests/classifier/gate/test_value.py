@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifier.gate.following import Following
+from classifier.following import Following
 from classifier.gate.value import PolicyRows, difference, doubly_robust
 from classifier.survival import COVERAGE
 from tests.classifier.gate.logs import BUDGETS, lognormal_needs, world
@@ -70,7 +70,7 @@ def test_right_weights_suffice_though_the_model_is_wrong(goes_on, truth):
     def simulate(rng):
         kinds, rows = logged(rng, goes_on)
         wrong = np.tile(NOTHING, (NUM_ROWS, 1))
-        policy = PolicyRows.of(DECIDED[kinds], wrong, Following.of(rows, BUDGETS), PRICE)
+        policy = PolicyRows.of(DECIDED[kinds], wrong, Following.of(rows.data, BUDGETS), PRICE)
         return dr(policy), policy.ips, policy.snips
 
     found = estimates(simulate)
@@ -81,7 +81,7 @@ def test_right_weights_suffice_though_the_model_is_wrong(goes_on, truth):
 def test_right_model_suffices_though_the_weights_are_wrong(survival, truth):
     def simulate(rng):
         kinds, rows = logged(rng)
-        wrong = replace(rows, propensities=np.full((NUM_ROWS, 4), 0.25))
+        wrong = replace(rows.data, propensities=np.full((NUM_ROWS, 4), 0.25))
         following = Following.of(wrong, BUDGETS)
         policy = PolicyRows.of(DECIDED[kinds], survival[kinds], following, PRICE)
         return dr(policy), policy.ips
@@ -95,7 +95,7 @@ def test_right_model_suffices_though_the_weights_are_wrong(survival, truth):
 def test_with_both_wrong_it_is_wrong(truth):
     def simulate(rng):
         kinds, rows = logged(rng)
-        wrong = replace(rows, propensities=np.full((NUM_ROWS, 4), 0.25))
+        wrong = replace(rows.data, propensities=np.full((NUM_ROWS, 4), 0.25))
         model = np.tile(NOTHING, (NUM_ROWS, 1))
         return dr(PolicyRows.of(DECIDED[kinds], model, Following.of(wrong, BUDGETS), PRICE))
 
@@ -113,7 +113,7 @@ def test_interval_of_the_difference_holds_it_in_about_95_of_100_cases(
 ):
     def simulate(rng):
         kinds, rows = logged(rng, goes_on)
-        following = Following.of(rows, BUDGETS)
+        following = Following.of(rows.data, BUDGETS)
         one, other = (
             PolicyRows.of(tiers[kinds], survival[kinds] * 0.8, following, PRICE)
             for tiers in (DECIDED, SERVED)
@@ -131,7 +131,7 @@ def test_told_utility_is_the_utility(truth):
     rows = world(rng, needs, LOGGED[kinds], (0.5, 0.5, 0.5)).rows
 
     policy = PolicyRows.of(
-        DECIDED[kinds], np.zeros((NUM_ROWS, 4)), Following.of(rows, BUDGETS), PRICE
+        DECIDED[kinds], np.zeros((NUM_ROWS, 4)), Following.of(rows.data, BUDGETS), PRICE
     )
 
     told = policy.weights > 0
@@ -143,7 +143,7 @@ def test_one_tier_up_is_told_by_every_request_without_any_exploration():
     rng = np.random.default_rng(3)
     needs = lognormal_needs(rng, np.full(NUM_ROWS, 60.0))
     rows = world(rng, needs, np.tile([1.0, 0.0, 0.0, 0.0], (NUM_ROWS, 1))).rows
-    following = Following.of(rows, BUDGETS)
+    following = Following.of(rows.data, BUDGETS)
 
     def policy(tier):
         return PolicyRows.of(np.full(NUM_ROWS, tier), np.zeros((NUM_ROWS, 4)), following, PRICE)

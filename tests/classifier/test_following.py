@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifier.evaluate import exceeds, is_decided
-from classifier.gate.following import MAX_WEIGHT, Following
+from classifier.following import MAX_WEIGHT, Following
 from tests.classifier.gate.logs import BUDGETS, World, lognormal_needs, world
 
 NUM_ROWS = 40_000
@@ -16,12 +15,13 @@ TOLERANCE = 0.01
 
 
 def unweighted(rows, tokens: int) -> float:
-    decided = is_decided(rows.data, tokens)
-    return float(exceeds(rows.data, tokens)[decided].mean())
+    decided = rows.data.horizon_tokens >= tokens
+    exceeds = (rows.data.thinking_tokens > tokens) | ~rows.data.need_known
+    return float(exceeds[decided].mean())
 
 
 def weighted(rows, tokens: int) -> float:
-    answers = Following.of(rows, BUDGETS).answers(tokens)
+    answers = Following.of(rows.data, BUDGETS).answers(tokens)
     return answers.mean(answers.exceeds.astype(float))
 
 
@@ -59,7 +59,8 @@ def test_raised_budgets_bias_the_plain_share_and_not_the_weighted(goes_on, token
 def test_everything_is_told_with_weight_one_when_every_budget_is_raised():
     rng = np.random.default_rng(3)
     needs, propensities = by_difficulty(rng)
-    answers = Following.of(world(rng, needs, propensities, (1.0,) * 3).rows, BUDGETS).answers(500)
+    rows = world(rng, needs, propensities, (1.0,) * 3).rows
+    answers = Following.of(rows.data, BUDGETS).answers(500)
 
     assert (answers.weights == 1.0).all()
     assert (answers.exceeds == (needs > 500)).all()
@@ -72,7 +73,7 @@ def test_clipping_the_decision_leaves_predicted_and_observed_comparable():
     rare = np.where(
         medians[:, np.newaxis] > 100, np.array([0.0, 0.0, 1.0, 0.0]), np.array([0.99, 0.01, 0, 0])
     )
-    answers = Following.of(world(rng, needs, rare).rows, BUDGETS).answers(500)
+    answers = Following.of(world(rng, needs, rare).rows.data, BUDGETS).answers(500)
     truth = {m: float((needs[medians == m] > 500).mean()) for m in (60.0, 700.0)}
     predicted = np.where(medians > 100, truth[700.0], truth[60.0])
 
@@ -93,7 +94,7 @@ def test_tenants_that_may_not_go_on_are_weighted_by_their_own_chance():
     named = np.where(is_hard, "free", "pro")
     truth = float((needs > 500).mean())
 
-    own = replace(made, tenants=named)
+    own = replace(made, data=replace(made.data, tenants=named))
 
     assert weighted(own, 500) == pytest.approx(truth, abs=TOLERANCE)
     assert abs(weighted(made, 500) - truth) > 3 * TOLERANCE
@@ -109,8 +110,8 @@ def test_what_the_caller_fixed_is_not_raised_and_tells_up_to_its_budget():
         ceiling=np.array([1, 1, 1]),
     ).rows
     fixed = made.rows(np.array([0, 1, 2]))
-    fixed.is_automatic[:] = False
-    following = Following.of(fixed, BUDGETS)
+    fixed.data.is_automatic[:] = False
+    following = Following.of(fixed.data, BUDGETS)
 
     assert following.answers(500).weights.tolist() == [1.0, 1.0, 1.0]
     assert following.answers(2000).num_answered == 0
@@ -141,7 +142,7 @@ def test_weights_average_to_one_over_everything_that_could_have_happened(
                 first_tier=np.array([first]),
                 ceiling=np.array([ceiling]),
             )
-            following = Following(happened.rows, BUDGETS, np.array([goes_on]))
+            following = Following(happened.rows.data, BUDGETS, np.array([goes_on]))
             answers = following.answers(tokens)
             if answers.weights[0]:
                 assert answers.exceeds[0] == (need > tokens)

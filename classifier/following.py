@@ -28,14 +28,17 @@ Finite Universe"; Robins and Finkelstein (2000), "Correcting for Noncompliance a
 Censoring in an AIDS Clinical Trial".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.gate.rows import NUM_TIERS, LoggedRows
-from classifier.survival import Floats
+from classifier.dataset import Dataset
+from classifier.decisions import NUM_TIERS, UNKNOWN_TIER
+from classifier.survival import TIER_BUDGETS, Floats
+
+DEFAULT_BUDGETS: Final = tuple(TIER_BUDGETS.values())
 
 MAX_WEIGHT: Final = 20.0
 
@@ -62,31 +65,40 @@ class Answers:
     def num_answered(self) -> int:
         return int(np.count_nonzero(self.weights))
 
+    @property
+    def effective_rows(self) -> float:
+        return effective_rows(self.weights)
+
 
 @dataclass(frozen=True, slots=True)
 class Following:
     """Rows with the chance that they are followed on: `goes_on` (num_rows, NUM_TIERS - 1) has it
-    for each tier whose budget is spent. `budgets` are those of the tiers.
+    for each tier whose budget is spent. `budgets` are those of the tiers. Of a budget
+    that was fixed beforehand the tier is the one that holds it.
     """
 
-    rows: LoggedRows
+    data: Dataset
     budgets: tuple[int, ...]
     goes_on: Floats
 
     @classmethod
-    def of(cls, rows: LoggedRows, budgets: tuple[int, ...]) -> Self:
+    def of(cls, data: Dataset, budgets: tuple[int, ...] = DEFAULT_BUDGETS) -> Self:
         """Chances from the rows themselves: by tenant where enough of its budgets were spent."""
-        return cls(rows, budgets, _goes_on(rows))
+        decided = _with_tiers(data, budgets)
+        return cls(decided, budgets, _goes_on(decided))
 
-    def at(self, chosen: NDArray[np.bool_]) -> Self:
+    def at(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
         """Some of the rows, with the chances that all gave."""
-        return type(self)(self.rows.rows(chosen), self.budgets, self.goes_on[chosen])
+        return type(self)(self.data.rows(chosen), self.budgets, self.goes_on[chosen])
+
+    def __len__(self) -> int:
+        return len(self.data)
 
     def answers(self, tokens: NDArray[np.int64] | int, max_weight: float = MAX_WEIGHT) -> Answers:
         """Is the need above `tokens` (num_rows,)? The factor of the decision is at most
         `max_weight`.
         """
-        data, asked = self.rows.data, np.broadcast_to(tokens, len(self.rows))
+        data, asked = self.data, np.broadcast_to(tokens, len(self))
         chance = self._chance_of_decision(asked)
         followed = self._followed(asked)
         exceeds = (data.thinking_tokens > asked) | ~data.need_known
@@ -104,7 +116,7 @@ class Following:
 
     def _reach(self) -> Floats:
         """Chance (num_rows, a, j) that a decision on tier a is followed to the budget of tier j."""
-        reach = np.ones((len(self.rows), NUM_TIERS, NUM_TIERS))
+        reach = np.ones((len(self), NUM_TIERS, NUM_TIERS))
         for low in range(NUM_TIERS):
             steps = np.cumprod(self.goes_on[:, low:], axis=1)
             reach[:, low, low + 1 :] = steps
@@ -117,41 +129,61 @@ class Following:
 
     def _chance_of_decision(self, tokens: NDArray[np.int64]) -> Floats:
         tier, is_beyond = self._tier_of(tokens)
-        followed = self._reach()[np.arange(len(self.rows)), :, tier] >= 1.0 / MAX_WEIGHT
-        chance = (self.rows.propensities * followed).sum(axis=1)
+        followed = self._reach()[np.arange(len(self)), :, tier] >= 1.0 / MAX_WEIGHT
+        chance = (self.data.propensities * followed).sum(axis=1)
         return np.where(is_beyond & (self._first_budget() < tokens), 0.0, chance)
 
     def _followed(self, tokens: NDArray[np.int64]) -> Floats:
         """Chance that the row's own decision is followed to the tokens."""
         tier, is_beyond = self._tier_of(tokens)
-        first = self.rows.first_tier
-        reach = self._reach()[np.arange(len(self.rows)), first, tier]
+        first = self.data.first_tiers
+        reach = self._reach()[np.arange(len(self)), first, tier]
         # A deadline or the caller may have made the first budget smaller than its tier's.
         is_short = is_beyond | (first >= tier)
         chance: Floats = np.where(is_short, 0.0, reach)
         return np.where(self._first_budget() >= tokens, 1.0, chance)
 
     def _first_budget(self) -> NDArray[np.int64]:
-        rows = self.rows
-        of_tier = np.array(self.budgets)[rows.first_tier]
-        raised = rows.reached_tier > rows.first_tier
-        return np.where(raised, of_tier, rows.data.budget_tokens)
+        of_tier = np.array(self.budgets)[self.data.first_tiers]
+        raised = self.data.reached_tiers > self.data.first_tiers
+        return np.where(raised, of_tier, self.data.budget_tokens)
 
 
-def _goes_on(rows: LoggedRows) -> Floats:
+def effective_rows(weights: Floats) -> float:
+    """(sum w)^2 / sum w^2. Source: Kish (1965), "Survey Sampling"."""
+    squares = (weights**2).sum()
+    return float(weights.sum() ** 2 / squares) if squares else 0.0
+
+
+def _with_tiers(data: Dataset, budgets: tuple[int, ...]) -> Dataset:
+    """Where a budget was fixed beforehand, as if its tier had been decided on for certain."""
+    holding = np.minimum(np.searchsorted(budgets, data.budget_tokens), NUM_TIERS - 1)
+    is_fixed = data.first_tiers == UNKNOWN_TIER
+    return replace(
+        data,
+        is_automatic=data.is_automatic & ~is_fixed,
+        first_tiers=np.where(is_fixed, holding, data.first_tiers),
+        reached_tiers=np.where(is_fixed, holding, data.reached_tiers),
+        propensities=np.where(
+            is_fixed[:, np.newaxis], np.eye(NUM_TIERS)[holding], data.propensities
+        ),
+    )
+
+
+def _goes_on(data: Dataset) -> Floats:
     """By tenant and tier. Where no budget was ever spent nothing was cut either: 1."""
-    chances = np.zeros((len(rows), NUM_TIERS - 1))
-    is_spent = ~rows.data.need_known & (rows.data.horizon_tokens >= rows.data.budget_tokens)
+    chances = np.zeros((len(data), NUM_TIERS - 1))
+    is_spent = ~data.need_known & (data.horizon_tokens >= data.budget_tokens)
     for tier in range(NUM_TIERS - 1):
-        went = rows.is_automatic & (rows.first_tier <= tier) & (rows.reached_tier > tier)
-        ended = rows.is_automatic & (rows.reached_tier == tier) & is_spent
+        went = data.is_automatic & (data.first_tiers <= tier) & (data.reached_tiers > tier)
+        ended = data.is_automatic & (data.reached_tiers == tier) & is_spent
         overall = _share(went, ended, 1.0)
-        for tenant in np.unique(rows.tenants):
-            own = rows.tenants == tenant
+        for tenant in np.unique(data.tenants):
+            own = data.tenants == tenant
             enough = (went | ended)[own].sum() >= MIN_SPENT_BUDGETS
             chances[own, tier] = _share(went[own], ended[own], overall) if enough else overall
     # What the caller fixed is never raised.
-    chances[~rows.is_automatic] = 0.0
+    chances[~data.is_automatic] = 0.0
     return chances
 
 
