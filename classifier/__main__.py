@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from classifier.survival import (
 )
 from classifier.traces.parquet import is_parquet, num_parquet_rows
 from classifier.train import train, train_controls
+from classifier.training_report.facts import Trained
 from ponder.bins import NEED_BIN_EDGES
 from ponder.ledger import Ledger, LedgerUnavailable
 
@@ -76,6 +77,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     _add_sources(command)
     command.add_argument("--out", type=Path, default=REFERENCE, help="default: the shipped file")
+    command.add_argument(
+        "--report",
+        type=Path,
+        metavar="PATH",
+        help="write an HTML report with plots: a file FILE.html, or report.html in a folder",
+    )
     command.set_defaults(run=_train)
 
     text = "Judges a classifier, beside three controls, on the test prompts of the traces."
@@ -118,6 +125,7 @@ def _add_classifier(command: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    to_html = _to_html() if options.report else None
     name, data = _read(options)
     model = train(data, _report)
     held_out = data.features[np.flatnonzero(data.splits != "train")[:MAX_HELD_OUT_ROWS]]
@@ -131,7 +139,34 @@ def _train(options: argparse.Namespace) -> None:
     text = card(served.version, served.metadata, evaluations, parity)
     _write(options.out.with_suffix(".md"), text.encode())
     _report(f"wrote {options.out} (version {served.version}) and its card")
+    if to_html:
+        trained = Trained(
+            name=name,
+            version=served.version,
+            model=model,
+            data=data,
+            hazards=hazards,
+            evaluations=evaluations,
+        )
+        _write(path := _report_path(options.report), to_html(trained).encode())
+        _report(f"wrote {path}")
     _print(options, {"version": served.version, "parity": parity, **to_json(evaluations)}, text)
+
+
+def _to_html() -> Callable[[Trained], str]:
+    """Asked for before the training, which takes minutes. Raises ClassifierError."""
+    try:
+        # Draws by matplotlib, which the trainer's image does not have.
+        from classifier.training_report.page import to_html
+    except ModuleNotFoundError as error:
+        raise ClassifierError(
+            f"--report needs {error.name}: pip install 'ponder[train]', or leave --report out"
+        ) from error
+    return to_html
+
+
+def _report_path(path: Path) -> Path:
+    return path if path.suffix == ".html" else path / "report.html"
 
 
 def _evaluate(options: argparse.Namespace) -> None:

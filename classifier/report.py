@@ -25,8 +25,9 @@ differs from what was trained by at most {parity:.1e} on the rows held out.
 Every column is judged by the same requests. Constant: one curve for all prompts. Length only: the
 same model that sees nothing but the number of bytes. Shuffled labels: the same model trained on the
 outcomes of other prompts. Brier and calibration error are those of P(need > budget of the tier), on
-requests whose budget covers it. The bound is the first bin edge predicted to suffice for
-{coverage:.0%}; as it is an edge, more is expected, and expected and observed should agree.
+requests that tell, weighted so that they stand for all. The bound is the first bin edge predicted
+to suffice for {coverage:.0%}; as it is an edge, more is expected, and expected and observed should
+agree.
 
 ## Coverage of the bound by slice
 
@@ -42,15 +43,23 @@ _Row = tuple[str, Callable[[Evaluation], str]]
 
 def comparison_table(evaluations: Mapping[str, Evaluation]) -> str:
     """One column per evaluation, one row per figure."""
-    rows = [[name, *(cell(e) for e in evaluations.values())] for name, cell in _rows()]
-    return markdown_table(["", *evaluations], rows)
+    return markdown_table(["", *evaluations], comparison_rows(evaluations))
+
+
+def comparison_rows(evaluations: Mapping[str, Evaluation]) -> list[list[str]]:
+    """Name of a figure, then its value in each evaluation."""
+    return [[name, *(cell(e) for e in evaluations.values())] for name, cell in _rows()]
 
 
 def slice_table(evaluation: Evaluation) -> str:
     """Observed and expected coverage of the bound in every slice that has enough rows."""
-    slices = evaluation.bound_by_slice.items()
-    rows = [[name, str(c.num_rows), _percent(c), f"{c.expected:.1%}"] for name, c in slices]
+    rows = slice_rows(evaluation.bound_by_slice)
     return markdown_table(["slice", "requests", "observed", "expected"], rows)
+
+
+def slice_rows(slices: Mapping[str, Coverage]) -> list[list[str]]:
+    """Name of a slice, requests, observed and expected coverage."""
+    return [[name, str(c.num_rows), _percent(c), f"{c.expected:.1%}"] for name, c in slices.items()]
 
 
 def bin_table(metadata: Metadata) -> str:

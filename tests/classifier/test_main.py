@@ -1,6 +1,7 @@
 """The commands, from a file of traces to a served classifier, and what they say when it fails."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,31 @@ def test_training_writes_a_file_that_serves_and_its_card(traces, tmp_path, capsy
     assert report["parity"] <= 1e-5
     assert report["classifier"]["tau"] > report["length only"]["tau"]
     assert served.version in out.with_suffix(".md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["new.html", "folder"])
+def test_training_writes_a_report_where_it_is_asked_for(traces, tmp_path, name):
+    out, report = tmp_path / "difficulty.onnx", tmp_path / name
+
+    assert main(["train", "--traces", str(traces), "--out", str(out), "--report", str(report)]) == 0
+
+    page = (report if name.endswith(".html") else report / "report.html").read_text("utf-8")
+    assert DifficultyClassifier.load(out).version in page
+
+
+def test_without_matplotlib_a_report_is_refused_before_the_training(
+    traces, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [name for name in sys.modules if name.startswith("classifier.training_report.p")]:
+        monkeypatch.delitem(sys.modules, name)
+    out = tmp_path / "difficulty.onnx"
+    arguments = ["--traces", str(traces), "--out", str(out), "--report", str(tmp_path / "r.html")]
+
+    assert main(["train", *arguments]) == 1
+
+    assert "--report needs matplotlib: pip install 'ponder[train]'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_training_on_an_export_is_training_on_its_lines(questions, traces, tmp_path, capsys):
