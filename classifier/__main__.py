@@ -17,8 +17,9 @@ from classifier.drift.stability import Reference
 from classifier.errors import ClassifierError, DatasetError, ExportError
 from classifier.evaluate import Evaluation, evaluate
 from classifier.export import check_parity, export
+from classifier.hazards import HazardModel
 from classifier.predictor import DifficultyClassifier
-from classifier.readers import models_in, read_columns, read_ledger
+from classifier.readers import models_in, num_lines, read_columns, read_ledger
 from classifier.report import bin_table, card, comparison_table, slice_table, to_json
 from classifier.survival import (
     TIER_BUDGETS,
@@ -28,7 +29,7 @@ from classifier.survival import (
     survival_of,
 )
 from classifier.traces.parquet import is_parquet, num_parquet_rows
-from classifier.train import train, train_controls
+from classifier.train import Advance, num_fitted_rows, train, train_controls
 from classifier.training_report.facts import Trained
 from ponder.bins import NEED_BIN_EDGES
 from ponder.ledger import Ledger, LedgerUnavailable
@@ -39,16 +40,18 @@ REFERENCE: Final = Path(__file__).resolve().parent / "reference" / "difficulty.o
 
 _TRAIN_HELP: Final = """\
 Trains on the traces of one reasoning model and writes one ONNX file, and beside it a Markdown card
-with the evaluation. 60 % of the prompts train, 15 % choose the regularisation, 25 % judge; which
-prompt goes where depends on the prompt alone. Nothing is written unless the graph computes what
-the training computes on at least 1,000 rows held out, so give it 3,000 traces or more.
+with the evaluation. 60 % of the prompts train, 15 % choose the regularisation and calibrate, 25 %
+judge; which prompt goes where depends on the prompt alone. Nothing is written unless the graph
+computes what the training computes on at least 1,000 rows held out, so give it 3,000 traces or
+more. Figures are weighted by the logged probabilities of the budgets, where traces have them, so
+that cut and escalated requests bias none.
 
 Of more than 80,000 rows to train on a sample is kept, in which the longest needs all are, and rows
 weigh what they stand for.
 
 Examples:
 
-  ponder train --traces traces.jsonl --out new.onnx
+  ponder train --traces traces.jsonl --out new.onnx --report new.html
   ponder traces export --out traces && ponder train --traces traces --model NAME --out new.onnx
 """
 
@@ -127,30 +130,29 @@ def _add_classifier(command: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> None:
     to_html = _to_html() if options.report else None
     name, data = _read(options)
-    model = train(data, _report)
-    held_out = data.features[np.flatnonzero(data.splits != "train")[:MAX_HELD_OUT_ROWS]]
-    reference = Reference.of(held_out, model.hazards(held_out))
-    serialized = export(model, name, len(data.split("train")), reference)
-    parity = check_parity(serialized, model, held_out)
-    hazards = model.hazards(data.split("test").features)
-    evaluations = _beside_controls(hazards, data, model.regularisation)
+    with tqdm(desc="fitting", unit=" rows", total=num_fitted_rows(data), disable=None) as progress:
+        model = train(data, _report, progress.update)
+        serialized, parity = _exported(model, name, data)
+        hazards = model.hazards(data.split("test").features)
+        evaluations = _beside_controls(hazards, data, model.regularisation, progress.update)
     _write(options.out, serialized)
     served = DifficultyClassifier.load(options.out)
     text = card(served.version, served.metadata, evaluations, parity)
     _write(options.out.with_suffix(".md"), text.encode())
     _report(f"wrote {options.out} (version {served.version}) and its card")
     if to_html:
-        trained = Trained(
-            name=name,
-            version=served.version,
-            model=model,
-            data=data,
-            hazards=hazards,
-            evaluations=evaluations,
-        )
+        trained = Trained(name, served.version, model, data, hazards, evaluations)
         _write(path := _report_path(options.report), to_html(trained).encode())
         _report(f"wrote {path}")
     _print(options, {"version": served.version, "parity": parity, **to_json(evaluations)}, text)
+
+
+def _exported(model: HazardModel, name: str, data: Dataset) -> tuple[bytes, float]:
+    """The graph, and by how much it differs from the model. Raises ExportError."""
+    held_out = data.features[np.flatnonzero(data.splits != "train")[:MAX_HELD_OUT_ROWS]]
+    reference = Reference.of(held_out, model.hazards(held_out))
+    serialized = export(model, name, len(data.split("train")), reference)
+    return serialized, check_parity(serialized, model, held_out)
 
 
 def _to_html() -> Callable[[Trained], str]:
@@ -175,16 +177,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     _, data = _read(options)
     rows = data.split("test").features
     hazards = np.stack([served.predict_vector(row) for row in tqdm(rows, disable=None)])
-    evaluations = _beside_controls(hazards, data, served.metadata.regularisation)
+    with tqdm(desc="controls", unit=" rows", disable=None) as progress:
+        regularisation = served.metadata.regularisation
+        evaluations = _beside_controls(hazards, data, regularisation, progress.update)
     text = f"{comparison_table(evaluations)}\n\n{slice_table(evaluations['classifier'])}"
     _print(options, {"version": served.version, **to_json(evaluations)}, text)
 
 
 def _beside_controls(
-    hazards: Floats, data: Dataset, regularisation: float
+    hazards: Floats, data: Dataset, regularisation: float, advance: Advance
 ) -> dict[str, Evaluation]:
     test = data.split("test")
-    controls = train_controls(data, regularisation, _report)
+    controls = train_controls(data, regularisation, _report, advance)
     return {
         "classifier": evaluate(hazards, test),
         **{name: evaluate(c.hazards(test.features), test) for name, c in controls.items()},
@@ -229,7 +233,7 @@ def _read(options: argparse.Namespace) -> tuple[str, Dataset]:
 
 def _read_files(paths: Sequence[Path], model: str) -> Iterator[Columns]:
     for path in paths:
-        total = num_parquet_rows(path, model) if is_parquet(path) else None
+        total = num_parquet_rows(path, model) if is_parquet(path) else num_lines(path)
         with tqdm(desc=path.name, unit=" traces", total=total, disable=None) as progress:
             for rows in read_columns(path, model):
                 progress.update(len(rows))
@@ -266,7 +270,7 @@ def _write(path: Path, contents: bytes) -> None:
 
 
 def _report(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    tqdm.write(line, file=sys.stderr)  # above a bar, if there is one
 
 
 def _print(options: argparse.Namespace, record: dict[str, Any], text: str) -> None:

@@ -103,6 +103,15 @@ def json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DatasetError(f"{path}: not UTF-8: {error}") from error
 
 
+def num_lines(path: Path) -> int:
+    """Of JSON lines, of all models. Raises DatasetError."""
+    try:
+        with path.open("rb") as lines:
+            return sum(1 for _ in lines)
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror or error}") from error
+
+
 def _models_in(path: Path) -> set[str]:
     if is_parquet(path):
         return set(parquet_models(path))

@@ -15,8 +15,9 @@ _CARD: Final = """\
 
 Written by `python -m classifier train`; version `{version}`. It predicts from a prompt how many
 thinking tokens `{model}` would spend before it stops by itself, as a chance of stopping in
-each of {num_bins} bins. {training_rows} requests trained it (C = {regularisation:g}); the graph
-differs from what was trained by at most {parity:.1e} on the rows held out.
+each of {num_bins} bins. {training_rows} requests trained it (C = {regularisation:g}), others chose
+C and calibrated it; the graph differs from what was trained by at most {parity:.1e} on the rows
+held out.
 
 ## Judged on {num_rows} requests it has not seen
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from classifier.columns import SPLITS, Outcome
 from classifier.dataset import Dataset
+from classifier.decisions import Decision
 from classifier.errors import DatasetError
 from classifier.evaluate import Coverage, Evaluation, evaluate
 from classifier.export import export
@@ -132,13 +133,19 @@ def _splits_by_order(ids: Sequence[object]) -> NDArray[np.str_]:
 
 
 def _cut(outcomes: Sequence[Outcome], splits: NDArray[np.str_]) -> list[Outcome]:
-    rng, budgets = Random(_CENSORING_SEED), list(TIER_BUDGETS.values())
+    rng, tiers = Random(_CENSORING_SEED), range(len(TIER_BUDGETS))
     return [
-        outcome
-        if split == "test"
-        else _with_budget(outcome, rng.choices(budgets, _CENSORING_WEIGHTS)[0])
+        outcome if split == "test" else _decided(outcome, rng.choices(tiers, _CENSORING_WEIGHTS)[0])
         for outcome, split in zip(outcomes, splits, strict=True)
     ]
+
+
+def _decided(outcome: Outcome, tier: int) -> Outcome:
+    """What the trace would have said had the tier been drawn, and how likely each was."""
+    propensities = tuple(weight / sum(_CENSORING_WEIGHTS) for weight in _CENSORING_WEIGHTS)
+    decision = Decision(first_tier=tier, propensities=propensities)
+    budget_tokens = list(TIER_BUDGETS.values())[tier]
+    return replace(_with_budget(outcome, budget_tokens), decision=decision)
 
 
 def _with_budget(outcome: Outcome, budget_tokens: int) -> Outcome:

@@ -26,7 +26,7 @@ from ponder.bins import NEED_BIN_EDGES, NUM_NEED_BINS
 _MAX_SHOWN_FEATURES: Final = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Trained:
     """A training: `hazards` (num_rows, NUM_NEED_BINS) are those of the test rows of `data`, by
     which `evaluations` were made, the classifier's first.

@@ -96,7 +96,7 @@ def draw_effects(effects: Sequence[Effect]) -> str:
 
 
 def _scatter(axes: Axes, x: Floats, y: Any, marker: str, color: str, label: str) -> None:
-    axes.scatter(x, y, s=9, marker=marker, color=color, alpha=0.4, linewidths=0, label=label)
+    axes.scatter(x, y, s=16, marker=marker, color=color, alpha=0.5, linewidths=0, label=label)
 
 
 @contextmanager
