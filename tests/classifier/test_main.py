@@ -12,6 +12,7 @@ from classifier.predictor import DifficultyClassifier
 from classifier.traces.parquet import PartWriter
 from ponder.cli import main as ponder
 from ponder.trace_rows import to_row
+from ponder.v1 import budget_pb2, reasoner_pb2
 from ponder.v1.budget_pb2 import ThinkingStop
 from tests.classifier.oracle import Question
 from tests.classifier.traces.conftest import trace
@@ -81,6 +82,9 @@ def test_training_on_an_export_is_training_on_its_lines(questions, traces, tmp_p
             outcome = question.outcome()
             record = trace(
                 model="oracle",
+                tier=budget_pb2.TIER_RESEARCH,
+                tier_propensities=(),
+                rule=reasoner_pb2.RULE_EXPLICIT_TIER,
                 features=outcome.ids,
                 thinking_tokens=outcome.thinking_tokens,
                 budget_tokens=outcome.budget_tokens,
