@@ -15,8 +15,10 @@ from ponder.v1 import worker_pb2, worker_pb2_grpc
 _log = logging.getLogger(__name__)
 _FIRST_RETRY_S: Final = 0.1
 _LONGEST_RETRY_S: Final = 2.0
-# The contract is one report a second; a machine under load may be late.
-_LONGEST_SILENCE_S: Final = 5.0
+# The contract is one report a second, and a silent worker must be out within 3 s. Counted in ticks,
+# so that a stall of this process, however long, is one of them and no worker's fault.
+_SILENCE_TICK_S: Final = 0.5
+_SILENCE_TICKS: Final = 5
 # gRPC by itself waits up to two minutes before it tries an address again.
 _RECONNECT: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -24,8 +26,16 @@ _RECONNECT: Final = (
 )
 
 
+_ThinkCall = grpc.aio.UnaryStreamCall[worker_pb2.ThinkRequest, worker_pb2.ThinkEvent]
+_WatchCall = grpc.aio.UnaryStreamCall[worker_pb2.WatchRequest, worker_pb2.Load]
+
+
 class WorkerLost(Exception):
     """The worker went away or failed; whatever it had not sent is lost."""
+
+
+class WorkerSilent(Exception):
+    """The worker's reports stopped coming, though nothing says that it went away."""
 
 
 class WorkerRefused(Exception):
@@ -55,6 +65,8 @@ class WorkerLink:
             address, options=(*rpc.channel_options(), *_RECONNECT)
         )
         self._stub = worker_pb2_grpc.WorkerStub(self._channel)
+        self._calls: set[_ThinkCall] = set()
+        self._given_up: set[_ThinkCall] = set()
 
     @property
     def is_alive(self) -> bool:
@@ -82,8 +94,11 @@ class WorkerLink:
                     retry_s = _FIRST_RETRY_S
                     self.load = load
                     on_change()
-            except (grpc.aio.AioRpcError, TimeoutError) as error:
-                self._log_loss(error)
+            except grpc.aio.AioRpcError as error:
+                self._log_loss(error.code().name)
+            except WorkerSilent:
+                self._log_loss("it fell silent")
+                self._give_up_calls()
             self.load = None
             on_change()
             await asyncio.sleep(retry_s * self._rng.uniform(0.5, 1.0))
@@ -96,6 +111,7 @@ class WorkerLink:
         leaving early cancels the call. Raises WorkerLost, WorkerRefused.
         """
         call = self._stub.Think(request, timeout=timeout_s)
+        self._calls.add(call)
         try:
             await call.initial_metadata()
             if not call.done():
@@ -106,28 +122,53 @@ class WorkerLink:
             if error.code() in _REFUSALS:
                 raise WorkerRefused(error.code(), error.details() or "") from error
             raise WorkerLost(f"{self.address}: {error.code().name}") from error
+        except asyncio.CancelledError:
+            if call not in self._given_up or _is_cancelled():
+                raise
+            raise WorkerLost(f"{self.address}: it fell silent") from None
         finally:
+            self._calls.discard(call)
+            self._given_up.discard(call)
             call.cancel()
 
     async def close(self) -> None:
         await self._channel.close()
 
     async def _reports(self) -> AsyncIterator[worker_pb2.Load]:
+        """Raises WorkerSilent, and AioRpcError when the stream fails."""
         call = self._stub.Watch(worker_pb2.WatchRequest())
         try:
-            while True:
-                async with asyncio.timeout(_LONGEST_SILENCE_S):
-                    load = await call.read()
-                if not isinstance(load, worker_pb2.Load):  # the end of the stream
-                    return
+            while (load := await _next_report(call)) is not None:
                 yield load
         finally:
             call.cancel()
 
-    def _log_loss(self, error: Exception) -> None:
+    def _give_up_calls(self) -> None:
+        """Whoever waits for one of them goes on elsewhere, long before its deadline."""
+        self._given_up |= self._calls
+        for call in self._given_up:
+            call.cancel()
+
+    def _log_loss(self, reason: str) -> None:
         if self.is_alive:
-            _log.warning("lost worker %s: %s", self.address, _reason(error))
+            _log.warning("lost worker %s: %s", self.address, reason)
 
 
-def _reason(error: Exception) -> str:
-    return error.code().name if isinstance(error, grpc.aio.AioRpcError) else "it fell silent"
+async def _next_report(call: _WatchCall) -> worker_pb2.Load | None:
+    """None at the end of the stream. Raises WorkerSilent, and AioRpcError when it fails."""
+    reading = asyncio.ensure_future(call.read())
+    try:
+        for _ in range(_SILENCE_TICKS):
+            await asyncio.wait((reading,), timeout=_SILENCE_TICK_S)
+            if reading.done():
+                load = reading.result()
+                return load if isinstance(load, worker_pb2.Load) else None
+        raise WorkerSilent
+    finally:
+        reading.cancel()
+
+
+def _is_cancelled() -> bool:
+    """Whether this task itself was cancelled; a call that is cancelled looks the same to it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -35,6 +35,7 @@ class Script:
     give_up: bool = False
     ms_per_token: float = 0.0
     models: tuple[str, ...] = (MODEL,)
+    is_silent: bool = False
 
 
 @dataclass
@@ -76,9 +77,10 @@ class SmallWorker(worker_pb2_grpc.WorkerServicer):
         self, request: worker_pb2.WatchRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[worker_pb2.Load]:
         while True:
-            yield worker_pb2.Load(
-                time_per_output_token_ms=self.script.ms_per_token, models=self.script.models
-            )
+            if not self.script.is_silent:
+                yield worker_pb2.Load(
+                    time_per_output_token_ms=self.script.ms_per_token, models=self.script.models
+                )
             await asyncio.sleep(0.05)
 
     async def _think(
