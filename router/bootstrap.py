@@ -26,7 +26,7 @@ from router.limits import CurrentLimits
 from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
-from router.pools import Pools
+from router.pools import Pools, PoolsConfig
 from router.predictions import Predictions, Segment
 from router.queries import QueryParser
 from router.replies import RecentReplies
@@ -97,8 +97,7 @@ async def _connect(
 ) -> _Connections:
     ledger = await _open_ledger(config, stack)
     settler = Settler(ledger, stack.enter_context(_open_spool(config)))
-    addresses = {POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers}
-    pools = Pools(addresses, lambda model: config.tiers_of(model).easy_cap, random.Random())
+    pools = Pools(_pools_config(config), random.Random())
     stack.push_async_callback(pools.close)
     predictions = Predictions(ledger, config.prior_weight, telemetry, config.tiers_of)
     limits = CurrentLimits(config, pools)
@@ -196,6 +195,14 @@ def _tenants(config: RouterConfig) -> Tenants:
     if config.tenants_file:
         return Tenants.load(Path(config.tenants_file))
     return Tenants.open_to_all(parse_tier(config.max_tier))
+
+
+def _pools_config(config: RouterConfig) -> PoolsConfig:
+    return PoolsConfig(
+        targets={POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers},
+        easy_cap_of=lambda model: config.tiers_of(model).easy_cap,
+        resolve_interval_s=config.resolve_interval_s,
+    )
 
 
 def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[str]]:

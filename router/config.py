@@ -27,11 +27,19 @@ class RouterConfig:
         meaning="Where the router listens: host:port or unix:path.",
     )
     easy_workers: tuple[str, ...] = required(
-        environment.addresses, meaning="Workers of the easy pool, comma-separated; may be empty."
+        environment.addresses,
+        meaning="Workers of the easy pool, comma-separated, dns:///host:port for all that a name "
+        "stands for; may be empty.",
     )
     thinking_workers: tuple[str, ...] = required(
         environment.addresses,
-        meaning="Workers of the thinking pool, comma-separated; may be empty.",
+        meaning="Workers of the thinking pool, likewise; may be empty.",
+    )
+    resolve_interval_s: float = variable(
+        5.0,
+        environment.number(0.1, 3_600.0),
+        unit="s",
+        meaning="Pause between two look-ups of a dns:/// name of workers.",
     )
     models: tuple[str, ...] = variable(
         (),

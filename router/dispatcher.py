@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import grpc
 
+from ponder.v1.budget_pb2 import Pool
 from router import policy
 from router.decisions import Decided, Event
 from router.errors import DeadlineTooShort, InvalidRequest, NoWorkerAvailable, WorkersSaturated
@@ -28,9 +29,10 @@ _LATE = "the deadline passed before the answer was complete; allow more time"
 
 @dataclass(slots=True)
 class _Attempts:
-    """The workers that this request does not go back to."""
+    """The workers that this request does not go back to, and the one that holds its thinking."""
 
     excluded: frozenset[WorkerLink] = frozenset()
+    holder: WorkerLink | None = None
     num_lost: int = 0
     is_saturated: bool = False
 
@@ -83,8 +85,11 @@ class Dispatcher:
         left_s = self._limits.left_s(journey.query)
         if left_s <= 0:
             raise DeadlineTooShort(_LATE)
+        model, pool = journey.query.model, journey.decision.choice.pool
         request = journey.next_request(
-            answer_on_exhaustion=journey.must_answer or self._next_choice(journey, attempts) is None
+            answer_on_exhaustion=journey.must_answer
+            or self._next_choice(journey, attempts) is None,
+            most_tokens=self._pools.cap(link, pool, model),
         )
         try:
             with link.expecting(journey.decision.expected_tokens(journey.thinking_tokens)):
@@ -93,23 +98,42 @@ class Dispatcher:
                         if (shown := journey.receive(event)) is not None:
                             yield shown
             journey.end_segment()
+            attempts.holder = link
         except WorkerLost as error:
             self._replace(link, journey, attempts, error)
         except WorkerRefused as refusal:
             _look_elsewhere(link, journey, attempts, refusal)
 
     def _pick(self, journey: Journey, attempts: _Attempts) -> WorkerLink:
-        choice = journey.decision.choice
-        found = self._pools.find(
-            choice.pool, journey.query.model, choice.budget_tokens, attempts.excluded
-        )
+        home = self._home(journey)
+        found = self._find(journey, journey.decision.choice, attempts)
         if found is None:
-            _refuse(journey, attempts)
+            _refuse(home, attempts)
         pool, link = found
-        if pool != choice.pool:
+        if pool != home and self._pools.has_worker(home, journey.query.model, attempts.excluded):
+            self._telemetry.count_lent(home)
+        elif pool != home:
             self._telemetry.count_degraded(Degraded.POOL)
-            journey.move_to(pool)
+            journey.miss(home)
+        journey.move_to(pool)
         return link
+
+    def _home(self, journey: Journey) -> Pool.ValueType:
+        """The pool that it belongs to, wherever it runs now."""
+        return self._config.tiers_of(journey.query.model).pool(journey.decision.choice.tier)
+
+    def _find(
+        self, journey: Journey, choice: Choice, attempts: _Attempts
+    ) -> tuple[Pool.ValueType, WorkerLink] | None:
+        model = journey.query.model
+        return self._pools.find(
+            self._config.tiers_of(model).pool(choice.tier),
+            model,
+            choice.budget_tokens,
+            attempts.excluded,
+            holder=attempts.holder,
+            prefix_tokens=journey.thinking_tokens,
+        )
 
     def _raise_or_answer(self, journey: Journey, attempts: _Attempts) -> Decided | None:
         """The budget is spent: one tier up, or the answer from what was thought."""
@@ -127,10 +151,7 @@ class Dispatcher:
         limits = self._limits.of(query, journey.thinking_tokens)
         tiers = self._config.tiers_of(query.model)
         raised = policy.escalate(choice, query.wish, limits, tiers)
-        if raised is None:
-            return None
-        found = self._pools.find(raised.pool, query.model, raised.budget_tokens, attempts.excluded)
-        return raised if found else None
+        return raised if raised and self._find(journey, raised, attempts) else None
 
     def _replace(
         self, link: WorkerLink, journey: Journey, attempts: _Attempts, error: WorkerLost
@@ -158,10 +179,9 @@ def _look_elsewhere(
     attempts.is_saturated = True
 
 
-def _refuse(journey: Journey, attempts: _Attempts) -> NoReturn:
+def _refuse(pool: Pool.ValueType, attempts: _Attempts) -> NoReturn:
     if attempts.is_saturated:
         raise WorkersSaturated("every worker is full; try again in a few seconds")
-    pool = pool_name(journey.decision.choice.pool)
     raise NoWorkerAvailable(
-        f"no live worker of the {pool} pool, or to stand in for it; try again later"
+        f"no live worker of the {pool_name(pool)} pool, or to stand in for it; try again later"
     )

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 
 from ponder.environment import ConfigError
 from ponder.outcomes import TierOutcomes
-from ponder.v1.budget_pb2 import ThinkingStop, Tier
+from ponder.v1.budget_pb2 import Pool, ThinkingStop, Tier
 from ponder.v1.reasoner_pb2 import Rule
 from router.policy import Choice
 from router.tiers import pool_name, tier_name
@@ -23,6 +23,7 @@ ERRORS = "ponder.router.errors"
 DEGRADED = "ponder.router.degraded"
 ESCALATIONS = "ponder.router.escalations"
 FAILOVERS = "ponder.router.failovers"
+LENT = "ponder.router.lent"
 REJECTED_COUNTS = "ponder.router.rejected_counts"
 CLASSIFIED = "ponder.router.classified"
 BUDGET_HIT_RATE = "ponder.router.budget_hit_rate"
@@ -66,6 +67,9 @@ class Telemetry:
         self._degraded = meter.create_counter(DEGRADED, description="Decisions without some part")
         self._escalations = meter.create_counter(ESCALATIONS, description="Moves one tier up")
         self._failovers = meter.create_counter(FAILOVERS, description="Workers lost mid-request")
+        self._lent = meter.create_counter(
+            LENT, description="Segments that ran in the other pool, by the pool they belong to"
+        )
         self._rejected = meter.create_counter(
             REJECTED_COUNTS, description="Observed numbers that could not be right"
         )
@@ -111,6 +115,9 @@ class Telemetry:
 
     def count_failover(self) -> None:
         self._failovers.add(1)
+
+    def count_lent(self, pool: Pool.ValueType) -> None:
+        self._lent.add(1, {"pool": pool_name(pool)})
 
     def count_rejected(self, num_cells: int) -> None:
         self._rejected.add(num_cells)

@@ -19,6 +19,8 @@ _LONGEST_RETRY_S: Final = 2.0
 # so that a stall of this process, however long, is one of them and no worker's fault.
 _SILENCE_TICK_S: Final = 0.5
 _SILENCE_TICKS: Final = 5
+# What a request of another router is taken for, where there is none of this one to compare with.
+_UNKNOWN_TOKENS: Final = 500.0
 # gRPC by itself waits up to two minutes before it tries an address again.
 _RECONNECT: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -54,15 +56,21 @@ _REFUSALS: Final = (
 
 
 class WorkerLink:
-    """One worker. Alive while its Watch stream delivers."""
+    """One worker. Alive while its Watch stream delivers. A router.choice.Candidate."""
 
-    def __init__(self, address: str, rng: random.Random) -> None:
+    def __init__(self, address: str, rng: random.Random, name: str | None = None) -> None:
+        """`name`: what it is called, as host:port, where `address` was looked up."""
         self.address = address
         self.load: worker_pb2.Load | None = None
         self.outstanding_tokens = 0.0
+        self.is_ejected = False
+        self.is_retired = False
+        self._num_expected = 0
+        self._is_unused = asyncio.Event()
         self._rng = rng
+        authority = (("grpc.default_authority", name),) if name else ()
         self._channel = grpc.aio.insecure_channel(
-            address, options=(*rpc.channel_options(), *_RECONNECT)
+            address, options=(*rpc.channel_options(), *_RECONNECT, *authority)
         )
         self._stub = worker_pb2_grpc.WorkerStub(self._channel)
         self._calls: set[_ThinkCall] = set()
@@ -72,6 +80,37 @@ class WorkerLink:
     def is_alive(self) -> bool:
         return self.load is not None
 
+    @property
+    def takes_requests(self) -> bool:
+        """Whether it may be given another segment."""
+        return self.load is not None and not self.load.is_draining and not self.is_retired
+
+    @property
+    def in_flight(self) -> int:
+        """Requests there, of this router and, as of its last report, of others."""
+        return max(self._num_expected, self._num_reported)
+
+    @property
+    def slots(self) -> int:
+        """How many requests run there at once; 0: not known."""
+        return self.load.max_running if self.load else 0
+
+    @property
+    def burden_tokens(self) -> float:
+        """Predicted tokens to come, those of others guessed from their number."""
+        own = self._num_expected
+        mean = self.outstanding_tokens / own if own else _UNKNOWN_TOKENS
+        return self.outstanding_tokens + mean * max(0, self._num_reported - own)
+
+    def retire(self) -> None:
+        """It gets no new segment; what runs there goes on."""
+        self.is_retired = True
+        self._note_use()
+
+    async def wait_until_unused(self) -> None:
+        """Returns once it is retired and nothing of this router runs there."""
+        await self._is_unused.wait()
+
     def mark_lost(self) -> None:
         """It failed a call; it is alive again with its next report."""
         self.load = None
@@ -80,10 +119,13 @@ class WorkerLink:
     def expecting(self, tokens: float) -> Iterator[None]:
         """Counts predicted tokens as outstanding for the duration of the block."""
         self.outstanding_tokens += tokens
+        self._num_expected += 1
         try:
             yield
         finally:
             self.outstanding_tokens -= tokens
+            self._num_expected -= 1
+            self._note_use()
 
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Follows the worker's load until cancelled, through every outage."""
@@ -133,6 +175,14 @@ class WorkerLink:
 
     async def close(self) -> None:
         await self._channel.close()
+
+    @property
+    def _num_reported(self) -> int:
+        return self.load.running + self.load.waiting if self.load else 0
+
+    def _note_use(self) -> None:
+        if self.is_retired and not self._num_expected:
+            self._is_unused.set()
 
     async def _reports(self) -> AsyncIterator[worker_pb2.Load]:
         """Raises WorkerSilent, and AioRpcError when the stream fails."""

@@ -60,6 +60,7 @@ class RpcServer:
         self._calls = ActiveCalls(frozenset((_HEALTH_WATCH, *config.endless_methods)))
         # True once a drain cancels calls that still run: their callers may go on elsewhere.
         self.gives_up_calls = False
+        self.is_draining = False
         self._health = health.aio.HealthServicer()
         self.grpc_server = grpc.aio.server(
             interceptors=[CallGuard(self._calls)], options=server_options()
@@ -85,6 +86,7 @@ class RpcServer:
         Setting `hurry` cancels them at once.
         """
         hurried = asyncio.create_task((hurry or asyncio.Event()).wait())
+        self.is_draining = True
         try:
             await self._health.enter_graceful_shutdown()
             await asyncio.wait([hurried], timeout=self._config.notice_s)

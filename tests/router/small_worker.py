@@ -36,6 +36,9 @@ class Script:
     ms_per_token: float = 0.0
     models: tuple[str, ...] = (MODEL,)
     is_silent: bool = False
+    is_draining: bool = False
+    max_running: int = 0
+    max_thinking_budget: int | None = None
 
 
 @dataclass
@@ -78,10 +81,18 @@ class SmallWorker(worker_pb2_grpc.WorkerServicer):
     ) -> AsyncIterator[worker_pb2.Load]:
         while True:
             if not self.script.is_silent:
-                yield worker_pb2.Load(
-                    time_per_output_token_ms=self.script.ms_per_token, models=self.script.models
-                )
+                yield self._load()
             await asyncio.sleep(0.05)
+
+    def _load(self) -> worker_pb2.Load:
+        script = self.script
+        return worker_pb2.Load(
+            time_per_output_token_ms=script.ms_per_token,
+            models=script.models,
+            is_draining=script.is_draining,
+            max_running=script.max_running,
+            max_thinking_budget=script.max_thinking_budget,
+        )
 
     async def _think(
         self,

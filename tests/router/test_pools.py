@@ -7,7 +7,7 @@ import pytest
 
 from ponder.v1 import worker_pb2
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
-from router.pools import Pools
+from router.pools import Pools, PoolsConfig
 from router.worker_link import WorkerLink
 
 EASY, THINKING = ("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:3",)
@@ -16,7 +16,8 @@ EASY, THINKING = ("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:3",)
 @pytest.fixture
 async def pools() -> AsyncIterator[Pools]:
     """Nobody is alive yet, and nobody listens."""
-    made = Pools({POOL_EASY: EASY, POOL_THINKING: THINKING}, lambda _: 500, Random(0))
+    targets = {POOL_EASY: EASY, POOL_THINKING: THINKING}
+    made = Pools(PoolsConfig(targets=targets, easy_cap_of=lambda _: 500), Random(0))
     yield made
     await made.close()
 
