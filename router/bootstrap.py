@@ -173,7 +173,9 @@ def _dispatcher(
     config: RouterConfig, connections: _Connections, limits: CurrentLimits, telemetry: Telemetry
 ) -> Dispatcher:
     dispatcher_config = DispatcherConfig(
-        tiers_of=config.tiers_of, max_failovers=config.max_failovers
+        tiers_of=config.tiers_of,
+        max_failovers=config.max_failovers,
+        answer_reserve_tokens=config.answer_reserve_tokens,
     )
     return Dispatcher(
         connections.pools, limits, connections.settlements, telemetry, dispatcher_config

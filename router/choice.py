@@ -9,6 +9,7 @@ that is idle enough, so that what is lent never queues there, and leaves the len
 rest of the slots.
 """
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Final, Protocol, TypeVar
@@ -72,6 +73,15 @@ def is_full(worker: Candidate) -> bool:
 def can_lend(worker: Candidate) -> bool:
     """Whether it may take work of the other pool while that has workers of its own."""
     return not worker.is_ejected and worker.in_flight < LENDING_SHARE * worker.slots
+
+
+def lendable_slots(worker: Candidate) -> int:
+    """How many requests of the other pool it would take now."""
+    return (
+        max(0, math.ceil(LENDING_SHARE * worker.slots) - worker.in_flight)
+        if can_lend(worker)
+        else 0
+    )
 
 
 def _fit(workers: Sequence[C]) -> Sequence[C]:

@@ -180,6 +180,13 @@ class RouterConfig:
         unit="s",
         meaning="Longest run of a request; the deadline of those that bring none.",
     )
+    max_queue_s: float = variable(
+        30.0,
+        environment.number(0.1, 3_600.0),
+        unit="s",
+        meaning="Longest queue of a pool, in time that it is predicted to take: from half of it on "
+        "budgets shrink, beyond it requests are refused.",
+    )
     max_failovers: int = variable(
         2,
         environment.integer(0, 16),

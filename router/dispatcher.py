@@ -12,8 +12,9 @@ from typing import NoReturn
 import grpc
 
 from ponder.v1.budget_pb2 import Pool
-from router import policy
-from router.decisions import Decided, Event
+from router import admission, policy
+from router.admission import RetryBudget
+from router.decisions import Decided, Event, Thought
 from router.errors import DeadlineTooShort, InvalidRequest, NoWorkerAvailable, WorkersSaturated
 from router.journey import Journey
 from router.limits import CurrentLimits
@@ -24,6 +25,8 @@ from router.telemetry import Degraded, Telemetry
 from router.tiers import TiersOf, pool_name
 from router.worker_link import WorkerLink, WorkerLost, WorkerRefused
 
+# Where nothing measured tells when there will be room.
+_RETRY_AFTER_S = 1.0
 _LATE = "the deadline passed before the answer was complete; allow more time"
 
 
@@ -35,6 +38,7 @@ class _Attempts:
     holder: WorkerLink | None = None
     num_lost: int = 0
     is_saturated: bool = False
+    is_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,7 @@ class DispatcherConfig:
 
     tiers_of: TiersOf
     max_failovers: int
+    answer_reserve_tokens: int
 
 
 class Dispatcher:
@@ -61,10 +66,12 @@ class Dispatcher:
         self._settlements = settlements
         self._telemetry = telemetry
         self._config = config
+        self._retries = RetryBudget()
 
     async def run(self, journey: Journey) -> AsyncGenerator[Event, None]:
         """Ends when the request is answered and settled. Raises RouterError."""
         attempts = _Attempts()
+        self._retries.note_request()
         try:
             while not journey.is_answered:
                 if journey.is_exhausted and (raised := self._raise_or_answer(journey, attempts)):
@@ -92,23 +99,32 @@ class Dispatcher:
             most_tokens=self._pools.cap(link, pool, model),
         )
         try:
-            with link.expecting(journey.decision.expected_tokens(journey.thinking_tokens)):
+            with link.expecting(self._expected_tokens(journey)) as expect:
                 async with aclosing(link.think(request, left_s, journey.accepted)) as events:
                     async for event in events:
-                        if (shown := journey.receive(event)) is not None:
-                            yield shown
+                        if (shown := journey.receive(event)) is None:
+                            continue
+                        if isinstance(shown, Thought):
+                            expect(self._expected_tokens(journey))
+                        yield shown
             journey.end_segment()
             attempts.holder = link
         except WorkerLost as error:
             self._replace(link, journey, attempts, error)
         except WorkerRefused as refusal:
-            _look_elsewhere(link, journey, attempts, refusal)
+            self._look_elsewhere(link, journey, attempts, refusal)
+
+    def _expected_tokens(self, journey: Journey) -> float:
+        """Thinking to come, and an answer as long as the reserve that is kept for it."""
+        answer_tokens = min(journey.query.max_answer_tokens, self._config.answer_reserve_tokens)
+        return journey.decision.expected_tokens(journey.thinking_tokens) + answer_tokens
 
     def _pick(self, journey: Journey, attempts: _Attempts) -> WorkerLink:
         home = self._home(journey)
         found = self._find(journey, journey.decision.choice, attempts)
         if found is None:
             _refuse(home, attempts)
+        self._check_retry(attempts)
         pool, link = found
         if pool != home and self._pools.has_worker(home, journey.query.model, attempts.excluded):
             self._telemetry.count_lent(home)
@@ -161,27 +177,46 @@ class Dispatcher:
         self._telemetry.count_failover()
         attempts.excluded |= {link}
         attempts.num_lost += 1
+        attempts.is_retry = True
         if attempts.num_lost > self._config.max_failovers:
             raise NoWorkerAvailable(
                 f"{attempts.num_lost} workers were lost while they ran this; try again later"
             ) from error
 
+    def _look_elsewhere(
+        self, link: WorkerLink, journey: Journey, attempts: _Attempts, refusal: WorkerRefused
+    ) -> None:
+        if refusal.status is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise DeadlineTooShort(_LATE) from refusal
+        journey.give_back()
+        if refusal.status is grpc.StatusCode.INVALID_ARGUMENT:
+            raise InvalidRequest(str(refusal)) from refusal
+        attempts.excluded |= {link}
+        attempts.is_saturated = attempts.is_retry = True
 
-def _look_elsewhere(
-    link: WorkerLink, journey: Journey, attempts: _Attempts, refusal: WorkerRefused
-) -> None:
-    if refusal.status is grpc.StatusCode.DEADLINE_EXCEEDED:
-        raise DeadlineTooShort(_LATE) from refusal
-    journey.give_back()
-    if refusal.status is grpc.StatusCode.INVALID_ARGUMENT:
-        raise InvalidRequest(str(refusal)) from refusal
-    attempts.excluded |= {link}
-    attempts.is_saturated = True
+    def _check_retry(self, attempts: _Attempts) -> None:
+        if not attempts.is_retry:
+            return
+        attempts.is_retry = False
+        if not self._retries.take():
+            self._telemetry.count_retry_refused()
+            if attempts.is_saturated:
+                raise _saturated()
+            raise NoWorkerAvailable(
+                f"too many workers were lost at once; {admission.in_words(_RETRY_AFTER_S)}",
+                _RETRY_AFTER_S,
+            )
 
 
 def _refuse(pool: Pool.ValueType, attempts: _Attempts) -> NoReturn:
     if attempts.is_saturated:
-        raise WorkersSaturated("every worker is full; try again in a few seconds")
+        raise _saturated()
     raise NoWorkerAvailable(
         f"no live worker of the {pool_name(pool)} pool, or to stand in for it; try again later"
+    )
+
+
+def _saturated() -> WorkersSaturated:
+    return WorkersSaturated(
+        f"every worker is full; {admission.in_words(_RETRY_AFTER_S)}", _RETRY_AFTER_S
     )

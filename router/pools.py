@@ -10,6 +10,7 @@ from statistics import median
 from ponder import tasks
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool
 from router import choice, discovery
+from router.admission import PoolLoad
 from router.discovery import DnsName, Resolve
 from router.worker_link import WorkerLink
 
@@ -140,6 +141,21 @@ class Pools:
         ]
         return 1e3 / median(measured) if measured else float("inf")
 
+    def load(self, pool: Pool.ValueType, model: str) -> PoolLoad:
+        """What the pool has to do. For one without workers: the other, which stands in."""
+        home, away = self._alive(pool, model), self._alive(_OTHER[pool], model)
+        if not home:
+            home, away = away, []
+        lent = sum(
+            choice.lendable_slots(link) for link in away if self._lends_all(link, pool, model)
+        )
+        return PoolLoad(
+            slots=sum(link.slots for link in home) + lent,
+            in_flight=sum(link.in_flight for link in home),
+            backlog_tokens=sum(link.burden_tokens for link in home),
+            tokens_per_s=sum(link.slots for link in home) * self.tokens_per_s(pool, model),
+        )
+
     async def close(self) -> None:
         for link in self.links():
             await link.close()
@@ -177,6 +193,11 @@ class Pools:
             for link in self._links.get(pool, {}).values()
             if link.takes_requests and link.load and model in link.load.models
         ]
+
+    def _lends_all(self, link: WorkerLink, pool: Pool.ValueType, model: str) -> bool:
+        """Whether it could end most of the work of the other pool that is called `pool`."""
+        easy_cap = self._config.easy_cap_of(model)
+        return pool == POOL_EASY or self.cap(link, POOL_EASY, model) > easy_cap
 
     def _note_change(self) -> None:
         for link in self.links():

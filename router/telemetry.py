@@ -24,6 +24,9 @@ DEGRADED = "ponder.router.degraded"
 ESCALATIONS = "ponder.router.escalations"
 FAILOVERS = "ponder.router.failovers"
 LENT = "ponder.router.lent"
+SHED = "ponder.router.shed"
+SHRUNK = "ponder.router.shrunk"
+RETRIES_REFUSED = "ponder.router.retries_refused"
 REJECTED_COUNTS = "ponder.router.rejected_counts"
 CLASSIFIED = "ponder.router.classified"
 BUDGET_HIT_RATE = "ponder.router.budget_hit_rate"
@@ -69,6 +72,13 @@ class Telemetry:
         self._failovers = meter.create_counter(FAILOVERS, description="Workers lost mid-request")
         self._lent = meter.create_counter(
             LENT, description="Segments that ran in the other pool, by the pool they belong to"
+        )
+        self._shed = meter.create_counter(SHED, description="Requests refused because of the load")
+        self._shrunk = meter.create_counter(
+            SHRUNK, description="Budgets lowered because of the load, by the tier that was left"
+        )
+        self._retries_refused = meter.create_counter(
+            RETRIES_REFUSED, description="Failovers and retries that there were too many of"
         )
         self._rejected = meter.create_counter(
             REJECTED_COUNTS, description="Observed numbers that could not be right"
@@ -118,6 +128,15 @@ class Telemetry:
 
     def count_lent(self, pool: Pool.ValueType) -> None:
         self._lent.add(1, {"pool": pool_name(pool)})
+
+    def count_shed(self) -> None:
+        self._shed.add(1)
+
+    def count_shrunk(self, tier: Tier.ValueType) -> None:
+        self._shrunk.add(1, {"tier": tier_name(tier)})
+
+    def count_retry_refused(self) -> None:
+        self._retries_refused.add(1)
 
     def count_rejected(self, num_cells: int) -> None:
         self._rejected.add(num_cells)

@@ -116,15 +116,25 @@ class WorkerLink:
         self.load = None
 
     @contextmanager
-    def expecting(self, tokens: float) -> Iterator[None]:
-        """Counts predicted tokens as outstanding for the duration of the block."""
+    def expecting(self, tokens: float) -> Iterator[Callable[[float], None]]:
+        """Counts predicted tokens as outstanding for the duration of the block; what it yields
+        takes how many are left.
+        """
+        left = tokens
+
+        def expect(tokens: float) -> None:
+            nonlocal left
+            self.outstanding_tokens += tokens - left
+            left = tokens
+
         self.outstanding_tokens += tokens
         self._num_expected += 1
         try:
-            yield
+            yield expect
         finally:
-            self.outstanding_tokens -= tokens
             self._num_expected -= 1
+            # Not by subtraction alone: what rounding leaves would stay for ever.
+            self.outstanding_tokens = self._num_expected and self.outstanding_tokens - left
             self._note_use()
 
     async def watch(self, on_change: Callable[[], None]) -> None:

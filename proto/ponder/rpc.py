@@ -20,6 +20,8 @@ PING_TIMEOUT_MS = 1_000
 # Pings that come faster than this are the client's fault; less than KEEPALIVE_MS, for jitter.
 MIN_PING_INTERVAL_MS = 1_000
 MAX_MESSAGE_BYTES = 16 << 20
+# Trailing metadata of a refusal that will pass: after how many milliseconds to come again.
+RETRY_AFTER_KEY = "retry-after-ms"
 # After the last call ended its reply may still be on its way.
 _FLUSH_S = 1.0
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
