@@ -37,6 +37,7 @@ from router.telemetry import Telemetry, meter_provider
 from router.tenants import Tenants
 from router.tiers import parse_tier
 from router.upkeep import ClassifierUpkeep, open_upkeep
+from router.worker_gauges import WorkerGauges
 
 _REDIS_RETRY_S: Final = 0.2
 
@@ -112,6 +113,7 @@ async def _connect(
             settler.run(),
             predictions.run(segments, interval_s),
             OutcomeGauges(ledger, telemetry).run(segments, interval_s),
+            WorkerGauges(pools, telemetry).run(models, interval_s),
             upkeep.run(models, interval_s),
         )
     )

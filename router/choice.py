@@ -51,13 +51,13 @@ def choose(
 ) -> C | None:
     """One of `home`, the workers of the request's own pool, or of `away`; None when there is none.
 
-    Away is chosen when home is empty, and lends when all at home are full. `holder` has computed
-    the first `prefix_tokens` of the request; it is kept where that pays.
+    Away is chosen when home is empty, and lends when all at home are full or ejected. `holder` has
+    computed the first `prefix_tokens` of the request; it is kept where that pays.
     """
     chosen = _least_burdened(_fit(home) or _fit(away), rng)
     if chosen is None:
         return None
-    if home and is_full(chosen):
+    if home and (is_full(chosen) or chosen.is_ejected):
         lenders = [worker for worker in away if can_lend(worker)]
         chosen = _least_burdened(lenders, rng) or chosen
     if holder is not None and _may_keep(holder, home, away):

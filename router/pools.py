@@ -2,7 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
+import math
 import random
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -12,10 +16,14 @@ from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool
 from router import choice, discovery
 from router.admission import PoolLoad
 from router.discovery import DnsName, Resolve
-from router.worker_link import WorkerLink
+from router.ejection import Ejections
+from router.worker_link import WorkerLink, WorkerState
 
+_log = logging.getLogger(__name__)
 # For the second pool's first report, when the first pool's is there; both usually come at once.
 _PATIENCE_S = 5.0
+# Reports come as often as loads change; who is slow shows over seconds.
+_JUDGEMENT_S = 0.5
 # Less thinking than this is not worth a prefill more.
 _LEAST_LOAN_TOKENS = 200
 _NO_CAP = 2**31 - 1
@@ -40,9 +48,18 @@ class Pools:
     """One connection per worker. Built inside a running event loop."""
 
     def __init__(
-        self, config: PoolsConfig, rng: random.Random, resolve: Resolve = discovery.resolve
+        self,
+        config: PoolsConfig,
+        rng: random.Random,
+        resolve: Resolve = discovery.resolve,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
+        self._clock = clock
+        self._judged_at_s = -math.inf
+        self._ejections: dict[Pool.ValueType, Ejections[str]] = {
+            pool: Ejections() for pool in config.targets
+        }
         self._rng = rng
         self._resolve = resolve
         self._names = [
@@ -132,8 +149,11 @@ class Pools:
         return any(link not in excluded for link in self._alive(pool, model))
 
     def tokens_per_s(self, pool: Pool.ValueType, model: str) -> float:
-        """Of one sequence, as the median worker measured it; infinite until measured."""
-        loads = [link.load for link in self._alive(pool, model)]
+        """Of one sequence, as the median worker measured it; infinite until measured. Of a pool
+        without workers: of the other, which stands in.
+        """
+        links = self._alive(pool, model) or self._alive(_OTHER[pool], model)
+        loads = [link.load for link in links]
         measured = [
             load.time_per_output_token_ms
             for load in loads
@@ -156,9 +176,31 @@ class Pools:
             tokens_per_s=sum(link.slots for link in home) * self.tokens_per_s(pool, model),
         )
 
+    def judge(self) -> None:
+        """Takes out who is much slower than the rest of its pool, and lets back who was out."""
+        now_s = self._clock()
+        if now_s < self._judged_at_s + _JUDGEMENT_S:
+            return
+        self._judged_at_s = now_s
+        for pool, ejections in self._ejections.items():
+            links = self._links[pool]
+            paces = {address: link.pace for address, link in links.items() if link.is_alive}
+            slow = ejections.update(paces, now_s)
+            for address, link in links.items():
+                if (address in slow) != link.is_ejected:
+                    link.is_ejected = address in slow
+                    says = "is much slower than its pool: ejected" if link.is_ejected else "is back"
+                    _log.warning("worker %s %s", address, says)
+
     async def close(self) -> None:
         for link in self.links():
             await link.close()
+
+    def census(self) -> Iterator[tuple[Pool.ValueType, WorkerState, int]]:
+        """How many workers of each pool are in each state."""
+        for pool, links in self._links.items():
+            counted = Counter(link.state for link in links.values())
+            yield from ((pool, state, counted[state]) for state in WorkerState)
 
     def links(self) -> Iterator[WorkerLink]:
         """Every worker that may be given something, alive or not."""
@@ -200,6 +242,7 @@ class Pools:
         return pool == POOL_EASY or self.cap(link, POOL_EASY, model) > easy_cap
 
     def _note_change(self) -> None:
+        self.judge()
         for link in self.links():
             if link.load is not None:
                 self._has_worker.set()

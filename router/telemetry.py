@@ -24,6 +24,8 @@ DEGRADED = "ponder.router.degraded"
 ESCALATIONS = "ponder.router.escalations"
 FAILOVERS = "ponder.router.failovers"
 LENT = "ponder.router.lent"
+WORKERS = "ponder.router.workers"
+QUEUE = "ponder.router.queue"
 SHED = "ponder.router.shed"
 SHRUNK = "ponder.router.shrunk"
 RETRIES_REFUSED = "ponder.router.retries_refused"
@@ -72,6 +74,10 @@ class Telemetry:
         self._failovers = meter.create_counter(FAILOVERS, description="Workers lost mid-request")
         self._lent = meter.create_counter(
             LENT, description="Segments that ran in the other pool, by the pool they belong to"
+        )
+        self._workers = meter.create_gauge(WORKERS, description="Workers, by pool and state")
+        self._queue = meter.create_gauge(
+            QUEUE, "s", description="Predicted wait of a request that comes now, by pool and model"
         )
         self._shed = meter.create_counter(SHED, description="Requests refused because of the load")
         self._shrunk = meter.create_counter(
@@ -128,6 +134,12 @@ class Telemetry:
 
     def count_lent(self, pool: Pool.ValueType) -> None:
         self._lent.add(1, {"pool": pool_name(pool)})
+
+    def show_workers(self, pool: Pool.ValueType, state: str, number: int) -> None:
+        self._workers.set(number, {"pool": pool_name(pool), "state": state})
+
+    def show_queue(self, pool: Pool.ValueType, model: str, wait_s: float) -> None:
+        self._queue.set(wait_s, {"pool": pool_name(pool), "model": model})
 
     def count_shed(self) -> None:
         self._shed.add(1)

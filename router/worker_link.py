@@ -5,12 +5,14 @@ import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Final
 
 import grpc
 
 from ponder import rpc
 from ponder.v1 import worker_pb2, worker_pb2_grpc
+from router.ejection import Pace
 
 _log = logging.getLogger(__name__)
 _FIRST_RETRY_S: Final = 0.1
@@ -55,13 +57,23 @@ _REFUSALS: Final = (
 )
 
 
+class WorkerState(Enum):
+    """What may be said of a worker, for metrics."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+    EJECTED = "ejected"
+    LOST = "lost"
+
+
 class WorkerLink:
     """One worker. Alive while its Watch stream delivers. A router.choice.Candidate."""
 
     def __init__(self, address: str, rng: random.Random, name: str | None = None) -> None:
         """`name`: what it is called, as host:port, where `address` was looked up."""
         self.address = address
-        self.load: worker_pb2.Load | None = None
+        self._load: worker_pb2.Load | None = None
+        self._num_others = 0
         self.outstanding_tokens = 0.0
         self.is_ejected = False
         self.is_retired = False
@@ -77,6 +89,17 @@ class WorkerLink:
         self._given_up: set[_ThinkCall] = set()
 
     @property
+    def load(self) -> worker_pb2.Load | None:
+        """As last reported; None when it is not alive."""
+        return self._load
+
+    @load.setter
+    def load(self, load: worker_pb2.Load | None) -> None:
+        self._load = load
+        num_reported = load.running + load.waiting if load else 0
+        self._num_others = max(0, num_reported - self._num_expected)
+
+    @property
     def is_alive(self) -> bool:
         return self.load is not None
 
@@ -88,7 +111,7 @@ class WorkerLink:
     @property
     def in_flight(self) -> int:
         """Requests there, of this router and, as of its last report, of others."""
-        return max(self._num_expected, self._num_reported)
+        return self._num_expected + self._num_others
 
     @property
     def slots(self) -> int:
@@ -100,7 +123,26 @@ class WorkerLink:
         """Predicted tokens to come, those of others guessed from their number."""
         own = self._num_expected
         mean = self.outstanding_tokens / own if own else _UNKNOWN_TOKENS
-        return self.outstanding_tokens + mean * max(0, self._num_reported - own)
+        return self.outstanding_tokens + mean * self._num_others
+
+    @property
+    def state(self) -> WorkerState:
+        """In one word."""
+        if self.load is None:
+            return WorkerState.LOST
+        if self.load.is_draining:
+            return WorkerState.DRAINING
+        return WorkerState.EJECTED if self.is_ejected else WorkerState.SERVING
+
+    @property
+    def pace(self) -> Pace:
+        """Of one sequence there."""
+        load = self.load or worker_pb2.Load()
+        return Pace(
+            token_ms=load.time_per_output_token_ms,
+            batch_size=load.batch_size,
+            is_busy=load.running > 0,
+        )
 
     def retire(self) -> None:
         """It gets no new segment; what runs there goes on."""
@@ -185,10 +227,6 @@ class WorkerLink:
 
     async def close(self) -> None:
         await self._channel.close()
-
-    @property
-    def _num_reported(self) -> int:
-        return self.load.running + self.load.waiting if self.load else 0
 
     def _note_use(self) -> None:
         if self.is_retired and not self._num_expected:

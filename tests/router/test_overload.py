@@ -17,7 +17,7 @@ from ponder.v1.budget_pb2 import (
 )
 from ponder.v1.reasoner_pb2 import CLAMP_LOAD
 from router.admission import RETRY_RESERVE
-from tests.router.conftest import DEADLINE_S, request
+from tests.router.conftest import DEADLINE_S, eventually, request
 
 # One slot and 10 tokens a second: 500 tokens are a queue of 50 s.
 MS_PER_TOKEN = 100.0
@@ -81,6 +81,16 @@ async def test_a_queue_that_is_full_refuses_and_says_when_to_return(start):
         # 500 thinking tokens and an answer of 32 at 10 tokens a second, less the bound of 30 s.
         assert int(after_ms) == pytest.approx(23_200, abs=10)
         assert stack.counted("ponder.router.shed") == 1
+
+
+async def test_the_length_of_the_queues_is_shown(start):
+    async with start() as stack, saturated(stack, TIER_RESEARCH, TIER_MODERATE):
+
+        async def shown() -> bool:
+            waits_s = stack.counted("ponder.router.queue", pool="easy", model="small")
+            return bool(waits_s > 50.0)
+
+        assert await eventually(shown)
 
 
 async def test_a_longer_queue_may_be_allowed(start):
