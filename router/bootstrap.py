@@ -26,7 +26,7 @@ from router.limits import CurrentLimits
 from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
-from router.pools import Pools
+from router.pools import Pools, PoolsConfig
 from router.predictions import Predictions, Segment
 from router.queries import QueryParser
 from router.replies import RecentReplies
@@ -37,6 +37,7 @@ from router.telemetry import Telemetry, meter_provider
 from router.tenants import Tenants
 from router.tiers import parse_tier
 from router.upkeep import ClassifierUpkeep, open_upkeep
+from router.worker_gauges import WorkerGauges
 
 _REDIS_RETRY_S: Final = 0.2
 
@@ -97,8 +98,7 @@ async def _connect(
 ) -> _Connections:
     ledger = await _open_ledger(config, stack)
     settler = Settler(ledger, stack.enter_context(_open_spool(config)))
-    addresses = {POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers}
-    pools = Pools(addresses, lambda model: config.tiers_of(model).easy_cap, random.Random())
+    pools = Pools(_pools_config(config), random.Random())
     stack.push_async_callback(pools.close)
     predictions = Predictions(ledger, config.prior_weight, telemetry, config.tiers_of)
     limits = CurrentLimits(config, pools)
@@ -113,6 +113,7 @@ async def _connect(
             settler.run(),
             predictions.run(segments, interval_s),
             OutcomeGauges(ledger, telemetry).run(segments, interval_s),
+            WorkerGauges(pools, telemetry).run(models, interval_s),
             upkeep.run(models, interval_s),
         )
     )
@@ -174,7 +175,9 @@ def _dispatcher(
     config: RouterConfig, connections: _Connections, limits: CurrentLimits, telemetry: Telemetry
 ) -> Dispatcher:
     dispatcher_config = DispatcherConfig(
-        tiers_of=config.tiers_of, max_failovers=config.max_failovers
+        tiers_of=config.tiers_of,
+        max_failovers=config.max_failovers,
+        answer_reserve_tokens=config.answer_reserve_tokens,
     )
     return Dispatcher(
         connections.pools, limits, connections.settlements, telemetry, dispatcher_config
@@ -196,6 +199,14 @@ def _tenants(config: RouterConfig) -> Tenants:
     if config.tenants_file:
         return Tenants.load(Path(config.tenants_file))
     return Tenants.open_to_all(parse_tier(config.max_tier))
+
+
+def _pools_config(config: RouterConfig) -> PoolsConfig:
+    return PoolsConfig(
+        targets={POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers},
+        easy_cap_of=lambda model: config.tiers_of(model).easy_cap,
+        resolve_interval_s=config.resolve_interval_s,
+    )
 
 
 def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[str]]:

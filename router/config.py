@@ -27,11 +27,19 @@ class RouterConfig:
         meaning="Where the router listens: host:port or unix:path.",
     )
     easy_workers: tuple[str, ...] = required(
-        environment.addresses, meaning="Workers of the easy pool, comma-separated; may be empty."
+        environment.addresses,
+        meaning="Workers of the easy pool, comma-separated, dns:///host:port for all that a name "
+        "stands for; may be empty.",
     )
     thinking_workers: tuple[str, ...] = required(
         environment.addresses,
-        meaning="Workers of the thinking pool, comma-separated; may be empty.",
+        meaning="Workers of the thinking pool, likewise; may be empty.",
+    )
+    resolve_interval_s: float = variable(
+        5.0,
+        environment.number(0.1, 3_600.0),
+        unit="s",
+        meaning="Pause between two look-ups of a dns:/// name of workers.",
     )
     models: tuple[str, ...] = variable(
         (),
@@ -171,6 +179,13 @@ class RouterConfig:
         environment.number(0.1, 86_400.0),
         unit="s",
         meaning="Longest run of a request; the deadline of those that bring none.",
+    )
+    max_queue_s: float = variable(
+        30.0,
+        environment.number(0.1, 3_600.0),
+        unit="s",
+        meaning="Longest queue of a pool, in time that it is predicted to take: from half of it on "
+        "budgets shrink, beyond it requests are refused.",
     )
     max_failovers: int = variable(
         2,

@@ -11,8 +11,10 @@ from typing import NoReturn
 
 import grpc
 
-from router import policy
-from router.decisions import Decided, Event
+from ponder.v1.budget_pb2 import Pool
+from router import admission, policy
+from router.admission import RetryBudget
+from router.decisions import Decided, Event, Thought
 from router.errors import DeadlineTooShort, InvalidRequest, NoWorkerAvailable, WorkersSaturated
 from router.journey import Journey
 from router.limits import CurrentLimits
@@ -23,16 +25,20 @@ from router.telemetry import Degraded, Telemetry
 from router.tiers import TiersOf, pool_name
 from router.worker_link import WorkerLink, WorkerLost, WorkerRefused
 
+# Where nothing measured tells when there will be room.
+_RETRY_AFTER_S = 1.0
 _LATE = "the deadline passed before the answer was complete; allow more time"
 
 
 @dataclass(slots=True)
 class _Attempts:
-    """The workers that this request does not go back to."""
+    """The workers that this request does not go back to, and the one that holds its thinking."""
 
     excluded: frozenset[WorkerLink] = frozenset()
+    holder: WorkerLink | None = None
     num_lost: int = 0
     is_saturated: bool = False
+    is_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,7 @@ class DispatcherConfig:
 
     tiers_of: TiersOf
     max_failovers: int
+    answer_reserve_tokens: int
 
 
 class Dispatcher:
@@ -59,10 +66,12 @@ class Dispatcher:
         self._settlements = settlements
         self._telemetry = telemetry
         self._config = config
+        self._retries = RetryBudget()
 
     async def run(self, journey: Journey) -> AsyncGenerator[Event, None]:
         """Ends when the request is answered and settled. Raises RouterError."""
         attempts = _Attempts()
+        self._retries.note_request()
         try:
             while not journey.is_answered:
                 if journey.is_exhausted and (raised := self._raise_or_answer(journey, attempts)):
@@ -83,33 +92,64 @@ class Dispatcher:
         left_s = self._limits.left_s(journey.query)
         if left_s <= 0:
             raise DeadlineTooShort(_LATE)
+        model, pool = journey.query.model, journey.decision.choice.pool
         request = journey.next_request(
-            answer_on_exhaustion=journey.must_answer or self._next_choice(journey, attempts) is None
+            answer_on_exhaustion=journey.must_answer
+            or self._next_choice(journey, attempts) is None,
+            most_tokens=self._pools.cap(link, pool, model),
         )
         try:
-            with link.expecting(journey.decision.expected_tokens(journey.thinking_tokens)):
+            with link.expecting(self._expected_tokens(journey)) as expect:
                 async with aclosing(link.think(request, left_s, journey.accepted)) as events:
                     async for event in events:
-                        if (shown := journey.receive(event)) is not None:
-                            yield shown
+                        if (shown := journey.receive(event)) is None:
+                            continue
+                        if isinstance(shown, Thought):
+                            expect(self._expected_tokens(journey))
+                        yield shown
             journey.end_segment()
+            attempts.holder = link
         except WorkerLost as error:
             self._replace(link, journey, attempts, error)
         except WorkerRefused as refusal:
-            _look_elsewhere(link, journey, attempts, refusal)
+            self._look_elsewhere(link, journey, attempts, refusal)
+
+    def _expected_tokens(self, journey: Journey) -> float:
+        """Thinking to come, and an answer as long as the reserve that is kept for it."""
+        answer_tokens = min(journey.query.max_answer_tokens, self._config.answer_reserve_tokens)
+        return journey.decision.expected_tokens(journey.thinking_tokens) + answer_tokens
 
     def _pick(self, journey: Journey, attempts: _Attempts) -> WorkerLink:
-        choice = journey.decision.choice
-        found = self._pools.find(
-            choice.pool, journey.query.model, choice.budget_tokens, attempts.excluded
-        )
+        home = self._home(journey)
+        found = self._find(journey, journey.decision.choice, attempts)
         if found is None:
-            _refuse(journey, attempts)
+            _refuse(home, attempts)
+        self._check_retry(attempts)
         pool, link = found
-        if pool != choice.pool:
+        if pool != home and self._pools.has_worker(home, journey.query.model, attempts.excluded):
+            self._telemetry.count_lent(home)
+        elif pool != home:
             self._telemetry.count_degraded(Degraded.POOL)
-            journey.move_to(pool)
+            journey.miss(home)
+        journey.move_to(pool)
         return link
+
+    def _home(self, journey: Journey) -> Pool.ValueType:
+        """The pool that it belongs to, wherever it runs now."""
+        return self._config.tiers_of(journey.query.model).pool(journey.decision.choice.tier)
+
+    def _find(
+        self, journey: Journey, choice: Choice, attempts: _Attempts
+    ) -> tuple[Pool.ValueType, WorkerLink] | None:
+        model = journey.query.model
+        return self._pools.find(
+            self._config.tiers_of(model).pool(choice.tier),
+            model,
+            choice.budget_tokens,
+            attempts.excluded,
+            holder=attempts.holder,
+            prefix_tokens=journey.thinking_tokens,
+        )
 
     def _raise_or_answer(self, journey: Journey, attempts: _Attempts) -> Decided | None:
         """The budget is spent: one tier up, or the answer from what was thought."""
@@ -127,10 +167,7 @@ class Dispatcher:
         limits = self._limits.of(query, journey.thinking_tokens)
         tiers = self._config.tiers_of(query.model)
         raised = policy.escalate(choice, query.wish, limits, tiers)
-        if raised is None:
-            return None
-        found = self._pools.find(raised.pool, query.model, raised.budget_tokens, attempts.excluded)
-        return raised if found else None
+        return raised if raised and self._find(journey, raised, attempts) else None
 
     def _replace(
         self, link: WorkerLink, journey: Journey, attempts: _Attempts, error: WorkerLost
@@ -140,28 +177,46 @@ class Dispatcher:
         self._telemetry.count_failover()
         attempts.excluded |= {link}
         attempts.num_lost += 1
+        attempts.is_retry = True
         if attempts.num_lost > self._config.max_failovers:
             raise NoWorkerAvailable(
                 f"{attempts.num_lost} workers were lost while they ran this; try again later"
             ) from error
 
+    def _look_elsewhere(
+        self, link: WorkerLink, journey: Journey, attempts: _Attempts, refusal: WorkerRefused
+    ) -> None:
+        if refusal.status is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise DeadlineTooShort(_LATE) from refusal
+        journey.give_back()
+        if refusal.status is grpc.StatusCode.INVALID_ARGUMENT:
+            raise InvalidRequest(str(refusal)) from refusal
+        attempts.excluded |= {link}
+        attempts.is_saturated = attempts.is_retry = True
 
-def _look_elsewhere(
-    link: WorkerLink, journey: Journey, attempts: _Attempts, refusal: WorkerRefused
-) -> None:
-    if refusal.status is grpc.StatusCode.DEADLINE_EXCEEDED:
-        raise DeadlineTooShort(_LATE) from refusal
-    journey.give_back()
-    if refusal.status is grpc.StatusCode.INVALID_ARGUMENT:
-        raise InvalidRequest(str(refusal)) from refusal
-    attempts.excluded |= {link}
-    attempts.is_saturated = True
+    def _check_retry(self, attempts: _Attempts) -> None:
+        if not attempts.is_retry:
+            return
+        attempts.is_retry = False
+        if not self._retries.take():
+            self._telemetry.count_retry_refused()
+            if attempts.is_saturated:
+                raise _saturated()
+            raise NoWorkerAvailable(
+                f"too many workers were lost at once; {admission.in_words(_RETRY_AFTER_S)}",
+                _RETRY_AFTER_S,
+            )
 
 
-def _refuse(journey: Journey, attempts: _Attempts) -> NoReturn:
+def _refuse(pool: Pool.ValueType, attempts: _Attempts) -> NoReturn:
     if attempts.is_saturated:
-        raise WorkersSaturated("every worker is full; try again in a few seconds")
-    pool = pool_name(journey.decision.choice.pool)
+        raise _saturated()
     raise NoWorkerAvailable(
-        f"no live worker of the {pool} pool, or to stand in for it; try again later"
+        f"no live worker of the {pool_name(pool)} pool, or to stand in for it; try again later"
+    )
+
+
+def _saturated() -> WorkersSaturated:
+    return WorkersSaturated(
+        f"every worker is full; {admission.in_words(_RETRY_AFTER_S)}", _RETRY_AFTER_S
     )

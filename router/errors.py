@@ -16,10 +16,17 @@ from typing import ClassVar
 
 
 class RouterError(Exception):
-    """Ends a request. The text goes to the caller: it names the field and the remedy."""
+    """Ends a request. The text goes to the caller: it names the field and the remedy.
+
+    `retry_after_s`: when the same request may succeed; None: nobody knows.
+    """
 
     # Name of a grpc.StatusCode; the policy raises these and knows nothing of gRPC.
     status: ClassVar[str]
+
+    def __init__(self, text: str, retry_after_s: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
 
 
 class InvalidRequest(RouterError):
@@ -59,7 +66,7 @@ class NoWorkerAvailable(RouterError):
 
 
 class WorkersSaturated(RouterError):
-    """Every worker that may take the request turned it away."""
+    """The load leaves no room, or every worker that may take the request turned it away."""
 
     status = "RESOURCE_EXHAUSTED"
 

@@ -76,16 +76,14 @@ class Journey:
         return self._unsettled and not self._with_worker
 
     def move_to(self, pool: Pool.ValueType) -> None:
-        """Notes which pool runs it; another than was decided is a degraded decision."""
-        choice = self.decision.choice
-        if pool == choice.pool:
-            return
-        missing = f"no live worker in the {pool_name(choice.pool)} pool"
-        self.decision = replace(
-            self.decision,
-            choice=replace(choice, pool=pool),
-            degraded=(*self.decision.degraded, missing),
-        )
+        """Notes which pool runs it."""
+        self.decision = replace(self.decision, choice=replace(self.decision.choice, pool=pool))
+
+    def miss(self, pool: Pool.ValueType) -> None:
+        """Notes that its own pool has nobody: a degraded decision."""
+        missing = f"no live worker in the {pool_name(pool)} pool"
+        if missing not in self.decision.degraded:
+            self.decision = replace(self.decision, degraded=(*self.decision.degraded, missing))
 
     def escalate(self, choice: Choice) -> None:
         """Goes on with a larger budget."""
@@ -93,9 +91,16 @@ class Journey:
         self._is_exhausted = False
         self._spent.escalations += 1
 
-    def next_request(self, *, answer_on_exhaustion: bool) -> worker_pb2.ThinkRequest:
-        """Begins a segment: thinks on from everything received so far."""
-        request = self._think_request(answer_on_exhaustion)
+    def next_request(
+        self, *, answer_on_exhaustion: bool, most_tokens: int
+    ) -> worker_pb2.ThinkRequest:
+        """Begins a segment: thinks on from everything received so far, up to `most_tokens` in all.
+
+        Where that is less than the budget, it ends there for another worker to go on.
+        """
+        is_whole = self.decision.choice.budget_tokens <= most_tokens
+        request = self._think_request(answer_on_exhaustion and is_whole)
+        request.thinking_budget = min(request.thinking_budget, most_tokens)
         if not self._num_segments:
             self._timings.router_ms = self._elapsed_ms()
         self._num_segments += 1
@@ -126,7 +131,8 @@ class Journey:
         done = self._ended
         if done is None or not (done.finish_reason in _COMPLETE or self._may_end_so(done)):
             raise WorkerLost("the worker gave the request up")
-        self._is_exhausted = done.finish_reason not in _COMPLETE
+        is_whole = self.decision.choice.budget_tokens <= self._request.thinking_budget
+        self._is_exhausted = is_whole and done.finish_reason not in _COMPLETE
         self._with_worker = False
         self._unsettled = not done.settled
         self._spent = Usage()

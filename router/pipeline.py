@@ -7,13 +7,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from ponder.v1.budget_pb2 import ThinkingStop
+from ponder.v1.reasoner_pb2 import Clamp
 from router import policy
 from router.classification import Classifying
 from router.decisions import Decided, Decision, Event, Finished, Prediction, Reply
 from router.dispatcher import Dispatcher
+from router.errors import DeadlineTooShort, WorkersSaturated
 from router.journey import Journey
 from router.limits import CurrentLimits
-from router.policy import PolicyConfig
+from router.policy import Choice, PolicyConfig
 from router.predictions import Predictions, segment_of
 from router.queries import Query
 from router.replies import RecentReplies
@@ -64,7 +66,7 @@ class Pipeline:
             yield Finished(reply)
             return
         with self._parts.replies.claim(query):
-            decision = self.decide(query)
+            decision = self._admit(query)
             self._parts.shadowing.follow(query, decision)
             yield Decided(decision)
             journey = Journey(query, decision, store_prompts=self._store_prompts)
@@ -76,17 +78,38 @@ class Pipeline:
     def decide(self, query: Query) -> Decision:
         """What reason() would do now. Touches no worker. Raises RouterError."""
         prediction = self._predict(query)
-        choice = policy.choose(
-            query.wish,
-            prediction.curve if prediction else None,
-            self._parts.limits.of(query),
-            self._policy_of(query.model),
-            self._rng.random(),
-        )
         missing = self._missing(query, prediction)
-        return Decision(
-            choice=choice, model=query.model, prediction=prediction, degraded=tuple(missing)
+        decision = Decision(
+            choice=self._choose(query, prediction),
+            model=query.model,
+            prediction=prediction,
+            degraded=tuple(missing),
         )
+        self._parts.limits.check_load(query, decision)
+        return decision
+
+    def _admit(self, query: Query) -> Decision:
+        try:
+            decision = self.decide(query)
+        except WorkersSaturated:
+            self._parts.telemetry.count_shed()
+            raise
+        if Clamp.CLAMP_LOAD in decision.choice.clamps:
+            self._parts.telemetry.count_shrunk(decision.choice.tier)
+        return decision
+
+    def _choose(self, query: Query, prediction: Prediction | None) -> Choice:
+        limits = self._parts.limits
+        try:
+            return policy.choose(
+                query.wish,
+                prediction.curve if prediction else None,
+                limits.of(query),
+                self._policy_of(query.model),
+                self._rng.random(),
+            )
+        except DeadlineTooShort as late:
+            raise limits.why_late(query, late) from None
 
     def _predict(self, query: Query) -> Prediction | None:
         classifying, telemetry = self._parts.classifying, self._parts.telemetry

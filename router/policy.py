@@ -5,8 +5,8 @@ is then lowered by worth, entitlement, max_tier, deadline and load, in this orde
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ponder.v1 import reasoner_pb2 as pb
@@ -51,11 +51,21 @@ class Limits:
 
     `affordable_tokens` are the thinking tokens that each pool can do before the deadline with an
     answer after them, see affordable_tokens(); a pool without an entry is not limited.
+    `queued_tokens` are the same behind what waits in the pool now, where that makes them fewer.
+    `closed_tiers` are those that the load leaves no room for, never simple: what was meant for one
+    gets the largest open tier below.
     """
 
     entitled_tier: Tier.ValueType = TIER_RESEARCH
-    load_ceiling: Tier.ValueType | None = None
+    closed_tiers: frozenset[Tier.ValueType] = frozenset()
     affordable_tokens: Mapping[Pool.ValueType, int]
+    queued_tokens: Mapping[Pool.ValueType, int] = field(default_factory=dict)
+
+    def under_load(self) -> Mapping[Pool.ValueType, int]:
+        """The thinking tokens that each pool can do now."""
+        pools = self.affordable_tokens.keys() | self.queued_tokens.keys()
+        of_both = (self.affordable_tokens, self.queued_tokens)
+        return {pool: min(of[pool] for of in of_both if pool in of) for pool in pools}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +137,9 @@ def escalate(choice: Choice, wish: Wish, limits: Limits, tiers: TierTable) -> Ch
     above = tier_above(choice.tier)
     if not choice.is_automatic or above is None:
         return None
-    if above > min(_ceiling(wish, limits), choice.worth_tier):
+    if above > min(_ceiling(wish, limits), choice.worth_tier) or above in limits.closed_tiers:
         return None
-    affordable = limits.affordable_tokens.get(tiers.pool(above), tiers.budget(above))
+    affordable = limits.under_load().get(tiers.pool(above), tiers.budget(above))
     raised = min(tiers.budget(above), affordable)
     if raised <= tiers.budget(choice.tier):
         return None
@@ -211,11 +221,10 @@ def _clamped(
     lower(tiers.budget(limits.entitled_tier), pb.CLAMP_ENTITLEMENT)
     if wish.max_tier is not None:
         lower(tiers.budget(wish.max_tier), pb.CLAMP_MAX_TIER)
-    lower(_before_deadline(budget_tokens, limits, tiers), pb.CLAMP_DEADLINE)
-    if limits.load_ceiling is not None:
-        lower(tiers.budget(limits.load_ceiling), pb.CLAMP_LOAD)
-        # Load may have moved the request to the other pool, which may be slower.
-        lower(_before_deadline(budget_tokens, limits, tiers), pb.CLAMP_DEADLINE)
+    in_time = _fitting(budget_tokens, limits.affordable_tokens, TIERS, tiers)
+    lower(in_time, pb.CLAMP_DEADLINE)
+    open_tiers = [tier for tier in TIERS if tier not in limits.closed_tiers]
+    lower(_fitting(budget_tokens, limits.under_load(), open_tiers, tiers), pb.CLAMP_LOAD)
     tier = tiers.holding(budget_tokens)
     return Choice(
         tier=tier,
@@ -229,12 +238,17 @@ def _clamped(
     )
 
 
-def _before_deadline(budget_tokens: int, limits: Limits, tiers: TierTable) -> int:
-    """The largest budget, up to this one, whose own pool can do it in time."""
+def _fitting(
+    budget_tokens: int,
+    affordable_tokens: Mapping[Pool.ValueType, int],
+    allowed: Collection[Tier.ValueType],
+    tiers: TierTable,
+) -> int:
+    """The largest budget, up to this one, of an allowed tier whose own pool can do it in time."""
     for tier in tiers.below(tiers.holding(budget_tokens)):
-        affordable = limits.affordable_tokens.get(tiers.pool(tier), budget_tokens)
+        affordable = affordable_tokens.get(tiers.pool(tier), budget_tokens)
         fitting = min(budget_tokens, tiers.budget(tier), affordable)
-        if fitting >= 0 and tiers.holding(fitting) == tier:
+        if tier in allowed and fitting >= 0 and tiers.holding(fitting) == tier:
             return fitting
     raise DeadlineTooShort(
         "the deadline leaves no time for an answer, however short the thinking; allow more time"
@@ -274,7 +288,8 @@ def _mixture(probabilities: Mapping[Tier.ValueType, float]) -> tuple[float, ...]
 
 
 def _ceiling(wish: Wish, limits: Limits) -> Tier.ValueType:
-    tiers = (limits.entitled_tier, wish.max_tier, limits.load_ceiling)
-    lowest = min(tier for tier in tiers if tier is not None)
+    lowest = limits.entitled_tier
+    if wish.max_tier is not None:
+        lowest = min(lowest, wish.max_tier)
     assert TIER_SIMPLE <= lowest <= TIERS[-1]
     return lowest

@@ -1,6 +1,7 @@
 """The Reasoner service. It only translates: credentials, messages, errors to statuses."""
 
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -124,7 +125,9 @@ class ReasonerService:
     async def _refuse(self, error: RouterError, context: Context) -> NoReturn:
         self._parts.telemetry.count_error(error.status)
         _log.info("request refused: %s", error.status)
-        await context.abort(grpc.StatusCode[error.status], str(error))
+        hint = error.retry_after_s
+        trailing = () if hint is None else ((rpc.RETRY_AFTER_KEY, str(math.ceil(hint * 1e3))),)
+        await context.abort(grpc.StatusCode[error.status], str(error), trailing)
 
 
 def add_to_server(service: ReasonerService, server: grpc.aio.Server) -> None:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 
 from ponder.environment import ConfigError
 from ponder.outcomes import TierOutcomes
-from ponder.v1.budget_pb2 import ThinkingStop, Tier
+from ponder.v1.budget_pb2 import Pool, ThinkingStop, Tier
 from ponder.v1.reasoner_pb2 import Rule
 from router.policy import Choice
 from router.tiers import pool_name, tier_name
@@ -23,6 +23,12 @@ ERRORS = "ponder.router.errors"
 DEGRADED = "ponder.router.degraded"
 ESCALATIONS = "ponder.router.escalations"
 FAILOVERS = "ponder.router.failovers"
+LENT = "ponder.router.lent"
+WORKERS = "ponder.router.workers"
+QUEUE = "ponder.router.queue"
+SHED = "ponder.router.shed"
+SHRUNK = "ponder.router.shrunk"
+RETRIES_REFUSED = "ponder.router.retries_refused"
 REJECTED_COUNTS = "ponder.router.rejected_counts"
 CLASSIFIED = "ponder.router.classified"
 BUDGET_HIT_RATE = "ponder.router.budget_hit_rate"
@@ -66,6 +72,20 @@ class Telemetry:
         self._degraded = meter.create_counter(DEGRADED, description="Decisions without some part")
         self._escalations = meter.create_counter(ESCALATIONS, description="Moves one tier up")
         self._failovers = meter.create_counter(FAILOVERS, description="Workers lost mid-request")
+        self._lent = meter.create_counter(
+            LENT, description="Segments that ran in the other pool, by the pool they belong to"
+        )
+        self._workers = meter.create_gauge(WORKERS, description="Workers, by pool and state")
+        self._queue = meter.create_gauge(
+            QUEUE, "s", description="Predicted wait of a request that comes now, by pool and model"
+        )
+        self._shed = meter.create_counter(SHED, description="Requests refused because of the load")
+        self._shrunk = meter.create_counter(
+            SHRUNK, description="Budgets lowered because of the load, by the tier that was left"
+        )
+        self._retries_refused = meter.create_counter(
+            RETRIES_REFUSED, description="Failovers and retries that there were too many of"
+        )
         self._rejected = meter.create_counter(
             REJECTED_COUNTS, description="Observed numbers that could not be right"
         )
@@ -111,6 +131,24 @@ class Telemetry:
 
     def count_failover(self) -> None:
         self._failovers.add(1)
+
+    def count_lent(self, pool: Pool.ValueType) -> None:
+        self._lent.add(1, {"pool": pool_name(pool)})
+
+    def show_workers(self, pool: Pool.ValueType, state: str, number: int) -> None:
+        self._workers.set(number, {"pool": pool_name(pool), "state": state})
+
+    def show_queue(self, pool: Pool.ValueType, model: str, wait_s: float) -> None:
+        self._queue.set(wait_s, {"pool": pool_name(pool), "model": model})
+
+    def count_shed(self) -> None:
+        self._shed.add(1)
+
+    def count_shrunk(self, tier: Tier.ValueType) -> None:
+        self._shrunk.add(1, {"tier": tier_name(tier)})
+
+    def count_retry_refused(self) -> None:
+        self._retries_refused.add(1)
 
     def count_rejected(self, num_cells: int) -> None:
         self._rejected.add(num_cells)

@@ -5,18 +5,24 @@ import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Final
 
 import grpc
 
 from ponder import rpc
 from ponder.v1 import worker_pb2, worker_pb2_grpc
+from router.ejection import Pace
 
 _log = logging.getLogger(__name__)
 _FIRST_RETRY_S: Final = 0.1
 _LONGEST_RETRY_S: Final = 2.0
-# The contract is one report a second; a machine under load may be late.
-_LONGEST_SILENCE_S: Final = 5.0
+# The contract is one report a second, and a silent worker must be out within 3 s. Counted in ticks,
+# so that a stall of this process, however long, is one of them and no worker's fault.
+_SILENCE_TICK_S: Final = 0.5
+_SILENCE_TICKS: Final = 5
+# What a request of another router is taken for, where there is none of this one to compare with.
+_UNKNOWN_TOKENS: Final = 500.0
 # gRPC by itself waits up to two minutes before it tries an address again.
 _RECONNECT: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -24,8 +30,16 @@ _RECONNECT: Final = (
 )
 
 
+_ThinkCall = grpc.aio.UnaryStreamCall[worker_pb2.ThinkRequest, worker_pb2.ThinkEvent]
+_WatchCall = grpc.aio.UnaryStreamCall[worker_pb2.WatchRequest, worker_pb2.Load]
+
+
 class WorkerLost(Exception):
     """The worker went away or failed; whatever it had not sent is lost."""
+
+
+class WorkerSilent(Exception):
+    """The worker's reports stopped coming, though nothing says that it went away."""
 
 
 class WorkerRefused(Exception):
@@ -43,35 +57,127 @@ _REFUSALS: Final = (
 )
 
 
-class WorkerLink:
-    """One worker. Alive while its Watch stream delivers."""
+class WorkerState(Enum):
+    """What may be said of a worker, for metrics."""
 
-    def __init__(self, address: str, rng: random.Random) -> None:
+    SERVING = "serving"
+    DRAINING = "draining"
+    EJECTED = "ejected"
+    LOST = "lost"
+
+
+class WorkerLink:
+    """One worker. Alive while its Watch stream delivers. A router.choice.Candidate."""
+
+    def __init__(self, address: str, rng: random.Random, name: str | None = None) -> None:
+        """`name`: what it is called, as host:port, where `address` was looked up."""
         self.address = address
-        self.load: worker_pb2.Load | None = None
+        self._load: worker_pb2.Load | None = None
+        self._num_others = 0
         self.outstanding_tokens = 0.0
+        self.is_ejected = False
+        self.is_retired = False
+        self._num_expected = 0
+        self._is_unused = asyncio.Event()
         self._rng = rng
+        authority = (("grpc.default_authority", name),) if name else ()
         self._channel = grpc.aio.insecure_channel(
-            address, options=(*rpc.channel_options(), *_RECONNECT)
+            address, options=(*rpc.channel_options(), *_RECONNECT, *authority)
         )
         self._stub = worker_pb2_grpc.WorkerStub(self._channel)
+        self._calls: set[_ThinkCall] = set()
+        self._given_up: set[_ThinkCall] = set()
+
+    @property
+    def load(self) -> worker_pb2.Load | None:
+        """As last reported; None when it is not alive."""
+        return self._load
+
+    @load.setter
+    def load(self, load: worker_pb2.Load | None) -> None:
+        self._load = load
+        num_reported = load.running + load.waiting if load else 0
+        self._num_others = max(0, num_reported - self._num_expected)
 
     @property
     def is_alive(self) -> bool:
         return self.load is not None
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether it may be given another segment."""
+        return self.load is not None and not self.load.is_draining and not self.is_retired
+
+    @property
+    def in_flight(self) -> int:
+        """Requests there, of this router and, as of its last report, of others."""
+        return self._num_expected + self._num_others
+
+    @property
+    def slots(self) -> int:
+        """How many requests run there at once; 0: not known."""
+        return self.load.max_running if self.load else 0
+
+    @property
+    def burden_tokens(self) -> float:
+        """Predicted tokens to come, those of others guessed from their number."""
+        own = self._num_expected
+        mean = self.outstanding_tokens / own if own else _UNKNOWN_TOKENS
+        return self.outstanding_tokens + mean * self._num_others
+
+    @property
+    def state(self) -> WorkerState:
+        """In one word."""
+        if self.load is None:
+            return WorkerState.LOST
+        if self.load.is_draining:
+            return WorkerState.DRAINING
+        return WorkerState.EJECTED if self.is_ejected else WorkerState.SERVING
+
+    @property
+    def pace(self) -> Pace:
+        """Of one sequence there."""
+        load = self.load or worker_pb2.Load()
+        return Pace(
+            token_ms=load.time_per_output_token_ms,
+            batch_size=load.batch_size,
+            is_busy=load.running > 0,
+        )
+
+    def retire(self) -> None:
+        """It gets no new segment; what runs there goes on."""
+        self.is_retired = True
+        self._note_use()
+
+    async def wait_until_unused(self) -> None:
+        """Returns once it is retired and nothing of this router runs there."""
+        await self._is_unused.wait()
 
     def mark_lost(self) -> None:
         """It failed a call; it is alive again with its next report."""
         self.load = None
 
     @contextmanager
-    def expecting(self, tokens: float) -> Iterator[None]:
-        """Counts predicted tokens as outstanding for the duration of the block."""
+    def expecting(self, tokens: float) -> Iterator[Callable[[float], None]]:
+        """Counts predicted tokens as outstanding for the duration of the block; what it yields
+        takes how many are left.
+        """
+        left = tokens
+
+        def expect(tokens: float) -> None:
+            nonlocal left
+            self.outstanding_tokens += tokens - left
+            left = tokens
+
         self.outstanding_tokens += tokens
+        self._num_expected += 1
         try:
-            yield
+            yield expect
         finally:
-            self.outstanding_tokens -= tokens
+            self._num_expected -= 1
+            # Not by subtraction alone: what rounding leaves would stay for ever.
+            self.outstanding_tokens = self._num_expected and self.outstanding_tokens - left
+            self._note_use()
 
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Follows the worker's load until cancelled, through every outage."""
@@ -82,8 +188,11 @@ class WorkerLink:
                     retry_s = _FIRST_RETRY_S
                     self.load = load
                     on_change()
-            except (grpc.aio.AioRpcError, TimeoutError) as error:
-                self._log_loss(error)
+            except grpc.aio.AioRpcError as error:
+                self._log_loss(error.code().name)
+            except WorkerSilent:
+                self._log_loss("it fell silent")
+                self._give_up_calls()
             self.load = None
             on_change()
             await asyncio.sleep(retry_s * self._rng.uniform(0.5, 1.0))
@@ -96,6 +205,7 @@ class WorkerLink:
         leaving early cancels the call. Raises WorkerLost, WorkerRefused.
         """
         call = self._stub.Think(request, timeout=timeout_s)
+        self._calls.add(call)
         try:
             await call.initial_metadata()
             if not call.done():
@@ -106,28 +216,57 @@ class WorkerLink:
             if error.code() in _REFUSALS:
                 raise WorkerRefused(error.code(), error.details() or "") from error
             raise WorkerLost(f"{self.address}: {error.code().name}") from error
+        except asyncio.CancelledError:
+            if call not in self._given_up or _is_cancelled():
+                raise
+            raise WorkerLost(f"{self.address}: it fell silent") from None
         finally:
+            self._calls.discard(call)
+            self._given_up.discard(call)
             call.cancel()
 
     async def close(self) -> None:
         await self._channel.close()
 
+    def _note_use(self) -> None:
+        if self.is_retired and not self._num_expected:
+            self._is_unused.set()
+
     async def _reports(self) -> AsyncIterator[worker_pb2.Load]:
+        """Raises WorkerSilent, and AioRpcError when the stream fails."""
         call = self._stub.Watch(worker_pb2.WatchRequest())
         try:
-            while True:
-                async with asyncio.timeout(_LONGEST_SILENCE_S):
-                    load = await call.read()
-                if not isinstance(load, worker_pb2.Load):  # the end of the stream
-                    return
+            while (load := await _next_report(call)) is not None:
                 yield load
         finally:
             call.cancel()
 
-    def _log_loss(self, error: Exception) -> None:
+    def _give_up_calls(self) -> None:
+        """Whoever waits for one of them goes on elsewhere, long before its deadline."""
+        self._given_up |= self._calls
+        for call in self._given_up:
+            call.cancel()
+
+    def _log_loss(self, reason: str) -> None:
         if self.is_alive:
-            _log.warning("lost worker %s: %s", self.address, _reason(error))
+            _log.warning("lost worker %s: %s", self.address, reason)
 
 
-def _reason(error: Exception) -> str:
-    return error.code().name if isinstance(error, grpc.aio.AioRpcError) else "it fell silent"
+async def _next_report(call: _WatchCall) -> worker_pb2.Load | None:
+    """None at the end of the stream. Raises WorkerSilent, and AioRpcError when it fails."""
+    reading = asyncio.ensure_future(call.read())
+    try:
+        for _ in range(_SILENCE_TICKS):
+            await asyncio.wait((reading,), timeout=_SILENCE_TICK_S)
+            if reading.done():
+                load = reading.result()
+                return load if isinstance(load, worker_pb2.Load) else None
+        raise WorkerSilent
+    finally:
+        reading.cancel()
+
+
+def _is_cancelled() -> bool:
+    """Whether this task itself was cancelled; a call that is cancelled looks the same to it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from ponder.v1 import worker_pb2
 from workers.engine import AsyncEngine
@@ -16,10 +16,20 @@ _SHORTEST_GAP_S = 0.02
 class LoadFeed:
     """Reports now, soon after each `notify`, and at least once a second. Any number of readers."""
 
-    def __init__(self, engine: AsyncEngine, max_running: int, model: str) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        model: str,
+        *,
+        max_running: int,
+        max_thinking_budget: int,
+        is_draining: Callable[[], bool],
+    ) -> None:
         self._engine = engine
-        self._max_running = max_running
         self._model = model
+        self._max_running = max_running
+        self._max_thinking_budget = max_thinking_budget
+        self._is_draining = is_draining
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
@@ -44,6 +54,8 @@ class LoadFeed:
             prefix_tokens=load.prefix_tokens,
             failed_requests=load.failed,
             models=[self._model],
+            is_draining=self._is_draining(),
+            max_thinking_budget=self._max_thinking_budget,
         )
 
     async def reports(self) -> AsyncIterator[worker_pb2.Load]:

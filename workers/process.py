@@ -69,7 +69,13 @@ async def open_worker(config: WorkerConfig) -> AsyncIterator[Worker]:
         engine, prompts, limits = await asyncio.to_thread(_load, config)
         await stack.enter_async_context(_replaying(settler))
         await stack.enter_async_context(engine)
-        feed = LoadFeed(engine, config.max_running, config.model)
+        feed = LoadFeed(
+            engine,
+            config.model,
+            max_running=config.max_running,
+            max_thinking_budget=limits.max_thinking_budget,
+            is_draining=lambda: server.is_draining,
+        )
         accounts = Accounts(settler, config.name or f"{socket.gethostname()}:{server.port}")
         segments = Segments(Workshop(engine=engine, prompts=prompts, accounts=accounts, feed=feed))
         stack.push_async_callback(segments.wait_until_idle)

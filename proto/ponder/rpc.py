@@ -20,6 +20,8 @@ PING_TIMEOUT_MS = 1_000
 # Pings that come faster than this are the client's fault; less than KEEPALIVE_MS, for jitter.
 MIN_PING_INTERVAL_MS = 1_000
 MAX_MESSAGE_BYTES = 16 << 20
+# Trailing metadata of a refusal that will pass: after how many milliseconds to come again.
+RETRY_AFTER_KEY = "retry-after-ms"
 # After the last call ended its reply may still be on its way.
 _FLUSH_S = 1.0
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
@@ -60,6 +62,7 @@ class RpcServer:
         self._calls = ActiveCalls(frozenset((_HEALTH_WATCH, *config.endless_methods)))
         # True once a drain cancels calls that still run: their callers may go on elsewhere.
         self.gives_up_calls = False
+        self.is_draining = False
         self._health = health.aio.HealthServicer()
         self.grpc_server = grpc.aio.server(
             interceptors=[CallGuard(self._calls)], options=server_options()
@@ -85,6 +88,7 @@ class RpcServer:
         Setting `hurry` cancels them at once.
         """
         hurried = asyncio.create_task((hurry or asyncio.Event()).wait())
+        self.is_draining = True
         try:
             await self._health.enter_graceful_shutdown()
             await asyncio.wait([hurried], timeout=self._config.notice_s)

@@ -59,7 +59,7 @@ class DoorConfig:
         2,
         environment.integer(1, 3_600),
         unit="s",
-        meaning="The Retry-After of a reply that says 429 or 503.",
+        meaning="The Retry-After of a reply that says 429 or 503, unless the router asks for more.",
     )
     max_body_bytes: int = variable(
         1 << 20,

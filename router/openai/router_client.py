@@ -1,6 +1,7 @@
 """The router as the front door sees it: its public API, its health, its errors translated."""
 
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
@@ -96,10 +97,18 @@ class RouterClient:
             # What gRPC says here are addresses of this deployment.
             _log.warning("no router: %s", details)
             return unreachable(self._retry_after_s)
-        return from_status(error.code(), details, self._retry_after_s)
+        return from_status(error.code(), details, max(_hint_s(error), self._retry_after_s))
 
     def _is_connected(self) -> bool:
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
+
+
+def _hint_s(error: grpc.aio.AioRpcError) -> int:
+    """In how many seconds the router expects to have room; 0: it does not say."""
+    hint = dict(error.trailing_metadata() or ()).get(rpc.RETRY_AFTER_KEY)
+    if not isinstance(hint, str) or not (hint.isascii() and hint.isdecimal()):
+        return 0
+    return math.ceil(int(hint) / 1e3)
 
 
 def open_channel(address: str) -> grpc.aio.Channel:

@@ -152,7 +152,10 @@ def config(redis_url: str, tmp_path: Path) -> RouterConfig:
 
 @pytest.fixture
 def start(config: RouterConfig) -> StartStack:
-    """Starts router and workers; keyword arguments replace fields of the configuration."""
+    """Starts router and workers; keyword arguments replace fields of the configuration.
+
+    Where they name workers of the easy pool, the one of the stack is not used.
+    """
 
     @asynccontextmanager
     async def started(**changes: Any) -> AsyncIterator[Stack]:
@@ -177,7 +180,7 @@ async def _start(config: RouterConfig, exits: AsyncExitStack) -> Stack:
     thinking_server, thinking_port = await exits.enter_async_context(serving(thinking))
     config = replace(
         config,
-        easy_workers=(f"127.0.0.1:{easy_port}",),
+        easy_workers=config.easy_workers or (f"127.0.0.1:{easy_port}",),
         thinking_workers=(f"127.0.0.1:{thinking_port}",),
     )
     metrics = InMemoryMetricReader()

@@ -35,6 +35,10 @@ class Script:
     give_up: bool = False
     ms_per_token: float = 0.0
     models: tuple[str, ...] = (MODEL,)
+    is_silent: bool = False
+    is_draining: bool = False
+    max_running: int = 0
+    max_thinking_budget: int | None = None
 
 
 @dataclass
@@ -76,10 +80,19 @@ class SmallWorker(worker_pb2_grpc.WorkerServicer):
         self, request: worker_pb2.WatchRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[worker_pb2.Load]:
         while True:
-            yield worker_pb2.Load(
-                time_per_output_token_ms=self.script.ms_per_token, models=self.script.models
-            )
+            if not self.script.is_silent:
+                yield self._load()
             await asyncio.sleep(0.05)
+
+    def _load(self) -> worker_pb2.Load:
+        script = self.script
+        return worker_pb2.Load(
+            time_per_output_token_ms=script.ms_per_token,
+            models=script.models,
+            is_draining=script.is_draining,
+            max_running=script.max_running,
+            max_thinking_budget=script.max_thinking_budget,
+        )
 
     async def _think(
         self,

@@ -68,8 +68,11 @@ wishes = st.builds(
 limits = st.builds(
     Limits,
     entitled_tier=tiers,
-    load_ceiling=st.none() | tiers,
+    closed_tiers=st.frozensets(st.sampled_from(TIERS[1:])),
     affordable_tokens=st.dictionaries(
+        st.sampled_from((POOL_EASY, POOL_THINKING)), st.integers(0, 20_000)
+    ),
+    queued_tokens=st.dictionaries(
         st.sampled_from((POOL_EASY, POOL_THINKING)), st.integers(0, 20_000)
     ),
 )
@@ -190,10 +193,33 @@ def test_no_time_for_an_answer_is_refused():
 def test_load_lowers_after_the_deadline():
     choice = decide(
         curve=needing(9_000),
-        limits=Limits(affordable_tokens={POOL_THINKING: 4_000}, load_ceiling=TIER_SIMPLE),
+        limits=Limits(affordable_tokens={POOL_THINKING: 4_000}, closed_tiers=frozenset(TIERS[1:])),
     )
 
     assert (choice.tier, choice.budget_tokens) == (TIER_SIMPLE, 50)
+    assert choice.clamps == (pb.CLAMP_DEADLINE, pb.CLAMP_LOAD)
+
+
+@pytest.mark.parametrize(
+    ("need", "closed", "tier"),
+    [
+        (9_000, {TIER_RESEARCH}, TIER_COMPLEX),
+        (9_000, {TIER_COMPLEX, TIER_RESEARCH}, TIER_MODERATE),
+        (9_000, {TIER_MODERATE}, TIER_RESEARCH),
+        (300, {TIER_MODERATE, TIER_RESEARCH}, TIER_SIMPLE),
+    ],
+)
+def test_what_was_meant_for_a_closed_tier_gets_the_largest_open_one_below(need, closed, tier):
+    bounds = Limits(affordable_tokens={}, closed_tiers=frozenset(closed))
+
+    assert decide(curve=needing(need), limits=bounds).tier == tier
+
+
+def test_what_the_queue_takes_of_the_deadline_is_told_as_load():
+    bounds = Limits(affordable_tokens={POOL_THINKING: 4_000}, queued_tokens={POOL_THINKING: 900})
+    choice = decide(curve=needing(9_000), limits=bounds)
+
+    assert (choice.tier, choice.budget_tokens) == (TIER_COMPLEX, 900)
     assert choice.clamps == (pb.CLAMP_DEADLINE, pb.CLAMP_LOAD)
 
 
@@ -203,7 +229,7 @@ def test_all_clamps_are_told_in_their_order():
         needing(20_000),
         Limits(
             entitled_tier=TIER_RESEARCH,
-            load_ceiling=TIER_MODERATE,
+            closed_tiers=frozenset({TIER_COMPLEX, TIER_RESEARCH}),
             affordable_tokens={POOL_THINKING: 900},
         ),
     )
@@ -217,9 +243,10 @@ def test_no_limit_is_ever_exceeded(asked, curve, bounds, draw):
     if choice is None:
         return
 
-    ceilings = [bounds.entitled_tier, asked.max_tier, bounds.load_ceiling]
+    ceilings = [bounds.entitled_tier, asked.max_tier]
+    assert choice.tier not in bounds.closed_tiers
     assert all(choice.tier <= ceiling for ceiling in ceilings if ceiling)
-    assert 0 <= choice.budget_tokens <= bounds.affordable_tokens.get(choice.pool, 10_000)
+    assert 0 <= choice.budget_tokens <= bounds.under_load().get(choice.pool, 10_000)
     assert choice.budget_tokens <= TABLE.budget(choice.tier)
     assert choice.pool == TABLE.pool(choice.tier)
 
@@ -417,8 +444,9 @@ def test_escalation_gives_more_and_stays_within_every_limit(asked, curve, bounds
         return
 
     assert raised.budget_tokens > choice.budget_tokens
-    assert raised.budget_tokens <= bounds.affordable_tokens.get(raised.pool, 10_000)
-    ceilings = [bounds.entitled_tier, asked.max_tier, bounds.load_ceiling]
+    assert raised.budget_tokens <= bounds.under_load().get(raised.pool, 10_000)
+    ceilings = [bounds.entitled_tier, asked.max_tier]
+    assert raised.tier not in bounds.closed_tiers
     assert all(raised.tier <= ceiling for ceiling in ceilings if ceiling)
     assert raised.tier == TABLE.holding(raised.budget_tokens)
 

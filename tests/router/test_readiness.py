@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from ponder import tasks
 from ponder.ledger import Ledger, LedgerConfig
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
-from router.pools import Pools
+from router.pools import Pools, PoolsConfig
 from tests.router.small_worker import MODEL, SmallWorker, serving
 
 TIMEOUT_S = 20
@@ -26,7 +26,7 @@ async def following(easy_port: int, thinking_port: int) -> AsyncIterator[Pools]:
         POOL_EASY: [f"127.0.0.1:{easy_port}"],
         POOL_THINKING: [f"127.0.0.1:{thinking_port}"],
     }
-    pools = Pools(addresses, easy_cap_of=lambda _: 500, rng=random.Random(1))
+    pools = Pools(PoolsConfig(targets=addresses, easy_cap_of=lambda _: 500), random.Random(1))
     task = asyncio.create_task(pools.run())
     try:
         yield pools

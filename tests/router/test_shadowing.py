@@ -22,7 +22,7 @@ from router.config import RouterConfig
 from router.decisions import Classification, Decision, Prediction
 from router.limits import CurrentLimits
 from router.policy import Limits, PolicyConfig, Wish
-from router.pools import Pools
+from router.pools import Pools, PoolsConfig
 from router.predictions import Predictions
 from router.queries import Query
 from router.serving import Serving
@@ -163,7 +163,9 @@ def shadowing_of(classifying: Classifying, ledger: Ledger) -> Shadowing:
     config = RouterConfig(
         easy_workers=(), thinking_workers=("127.0.0.1:1",), redis_url="", spool_dir=""
     )
-    limits = CurrentLimits(config, Pools({}, lambda model: tiers.easy_cap, Random()))
+    limits = CurrentLimits(
+        config, Pools(PoolsConfig(targets={}, easy_cap_of=lambda _: tiers.easy_cap), Random())
+    )
     return Shadowing(classifying, predictions, limits, lambda model: POLICY, telemetry)
 
 

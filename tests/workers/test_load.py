@@ -1,5 +1,7 @@
 """What routers see when they watch a worker."""
 
+import asyncio
+
 from ponder.v1 import worker_pb2
 
 
@@ -58,3 +60,17 @@ async def test_every_watcher_is_told(worker, make_request):
         while not (await watch.read()).tokens_per_second:
             pass
         watch.cancel()
+
+
+async def test_it_tells_its_cap_and_when_it_drains(start_worker):
+    worker = await start_worker(max_thinking_budget=700)
+    watch = worker.stub.Watch(worker_pb2.WatchRequest(), timeout=10)
+    first = await watch.read()
+    draining = asyncio.create_task(worker.parts.server.drain())
+    while not (load := await watch.read()).is_draining:
+        pass
+    watch.cancel()
+    await draining
+
+    assert (first.max_thinking_budget, first.is_draining) == (700, False)
+    assert load.max_thinking_budget == 700

@@ -63,6 +63,7 @@ class _ClampEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Clamp.ValueType
     CLAMP_DEADLINE: _Clamp.ValueType  # 3
     """The deadline leaves no time for more."""
     CLAMP_LOAD: _Clamp.ValueType  # 4
+    """The workers have so much to do that the tier is closed, or their queue takes up the time."""
     CLAMP_WORTH: _Clamp.ValueType  # 5
     """More thinking is predicted to cost more than an answer is worth."""
 
@@ -76,6 +77,7 @@ CLAMP_MAX_TIER: Clamp.ValueType  # 2
 CLAMP_DEADLINE: Clamp.ValueType  # 3
 """The deadline leaves no time for more."""
 CLAMP_LOAD: Clamp.ValueType  # 4
+"""The workers have so much to do that the tier is closed, or their queue takes up the time."""
 CLAMP_WORTH: Clamp.ValueType  # 5
 """More thinking is predicted to cost more than an answer is worth."""
 Global___Clamp: _TypeAlias = Clamp  # noqa: Y015

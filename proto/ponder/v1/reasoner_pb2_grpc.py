@@ -60,7 +60,9 @@ class ReasonerServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Reason(self, request, context):
-        """Thinks within a budget and answers. Every non-error reply has a non-empty answer.
+        """Thinks within a budget and answers. Every non-error reply has a non-empty answer. Under load
+        budgets shrink first (CLAMP_LOAD); then RESOURCE_EXHAUSTED comes with the trailing metadata
+        `retry-after-ms`: in how many milliseconds there should be room.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

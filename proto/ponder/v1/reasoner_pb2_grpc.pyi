@@ -32,7 +32,10 @@ class ReasonerStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReasonerAsyncStub: ...
     Reason: _grpc.UnaryUnaryMultiCallable[_reasoner_pb2.ReasonRequest, _reasoner_pb2.ReasonReply]
-    """Thinks within a budget and answers. Every non-error reply has a non-empty answer."""
+    """Thinks within a budget and answers. Every non-error reply has a non-empty answer. Under load
+    budgets shrink first (CLAMP_LOAD); then RESOURCE_EXHAUSTED comes with the trailing metadata
+    `retry-after-ms`: in how many milliseconds there should be room.
+    """
     ReasonStream: _grpc.UnaryStreamMultiCallable[_reasoner_pb2.ReasonRequest, _reasoner_pb2.ReasonEvent]
     """The same, with the decision first, progress while it thinks and the answer as it is written."""
     Plan: _grpc.UnaryUnaryMultiCallable[_reasoner_pb2.PlanRequest, _reasoner_pb2.PlanReply]
@@ -44,7 +47,10 @@ class ReasonerStub:
 class ReasonerAsyncStub(ReasonerStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Reason: _aio.UnaryUnaryMultiCallable[_reasoner_pb2.ReasonRequest, _reasoner_pb2.ReasonReply]  # type: ignore[assignment]
-    """Thinks within a budget and answers. Every non-error reply has a non-empty answer."""
+    """Thinks within a budget and answers. Every non-error reply has a non-empty answer. Under load
+    budgets shrink first (CLAMP_LOAD); then RESOURCE_EXHAUSTED comes with the trailing metadata
+    `retry-after-ms`: in how many milliseconds there should be room.
+    """
     ReasonStream: _aio.UnaryStreamMultiCallable[_reasoner_pb2.ReasonRequest, _reasoner_pb2.ReasonEvent]  # type: ignore[assignment]
     """The same, with the decision first, progress while it thinks and the answer as it is written."""
     Plan: _aio.UnaryUnaryMultiCallable[_reasoner_pb2.PlanRequest, _reasoner_pb2.PlanReply]  # type: ignore[assignment]
@@ -59,7 +65,10 @@ class ReasonerServicer(metaclass=_abc_1.ABCMeta):
         request: _reasoner_pb2.ReasonRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_reasoner_pb2.ReasonReply, _abc.Awaitable[_reasoner_pb2.ReasonReply]]:
-        """Thinks within a budget and answers. Every non-error reply has a non-empty answer."""
+        """Thinks within a budget and answers. Every non-error reply has a non-empty answer. Under load
+        budgets shrink first (CLAMP_LOAD); then RESOURCE_EXHAUSTED comes with the trailing metadata
+        `retry-after-ms`: in how many milliseconds there should be room.
+        """
 
     @_abc_1.abstractmethod
     def ReasonStream(

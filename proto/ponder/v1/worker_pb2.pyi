@@ -328,6 +328,8 @@ class Load(_message.Message):
     PREEMPTIONS_FIELD_NUMBER: _builtins.int
     PREFIX_TOKENS_FIELD_NUMBER: _builtins.int
     FAILED_REQUESTS_FIELD_NUMBER: _builtins.int
+    IS_DRAINING_FIELD_NUMBER: _builtins.int
+    MAX_THINKING_BUDGET_FIELD_NUMBER: _builtins.int
     running: _builtins.int
     waiting: _builtins.int
     free_kv_pages: _builtins.int
@@ -350,6 +352,10 @@ class Load(_message.Message):
     """Since the start: prompt tokens that were found in the prefix cache instead of computed."""
     failed_requests: _builtins.int
     """Since the start: requests that failed because logits were not finite, or for want of memory."""
+    is_draining: _builtins.bool
+    """Takes no new requests: it is about to stop. What runs goes on."""
+    max_thinking_budget: _builtins.int
+    """Largest thinking budget that it accepts; unset from a worker that does not tell."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the models this worker serves."""
@@ -370,11 +376,15 @@ class Load(_message.Message):
         preemptions: _builtins.int = ...,
         prefix_tokens: _builtins.int = ...,
         failed_requests: _builtins.int = ...,
+        is_draining: _builtins.bool = ...,
+        max_thinking_budget: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_thinking_budget", b"_max_thinking_budget", "max_thinking_budget", b"max_thinking_budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "failed_requests", b"failed_requests", "free_kv_pages", b"free_kv_pages", "max_running", b"max_running", "models", b"models", "preemptions", b"preemptions", "prefix_tokens", b"prefix_tokens", "running", b"running", "time_per_output_token_ms", b"time_per_output_token_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_per_second", b"tokens_per_second", "total_kv_pages", b"total_kv_pages", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_thinking_budget", b"_max_thinking_budget", "batch_size", b"batch_size", "failed_requests", b"failed_requests", "free_kv_pages", b"free_kv_pages", "is_draining", b"is_draining", "max_running", b"max_running", "max_thinking_budget", b"max_thinking_budget", "models", b"models", "preemptions", b"preemptions", "prefix_tokens", b"prefix_tokens", "running", b"running", "time_per_output_token_ms", b"time_per_output_token_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_per_second", b"tokens_per_second", "total_kv_pages", b"total_kv_pages", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_thinking_budget: _TypeAlias = _typing.Literal["max_thinking_budget"]  # noqa: Y015
+    _WhichOneofArgType__max_thinking_budget: _TypeAlias = _typing.Literal["_max_thinking_budget", b"_max_thinking_budget"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_thinking_budget) -> _WhichOneofReturnType__max_thinking_budget | None: ...
 
 Global___Load: _TypeAlias = Load  # noqa: Y015

@@ -1,5 +1,6 @@
 """What the router refuses arrives as the official client's exception, with OpenAI's field names."""
 
+import asyncio
 import hashlib
 
 import openai
@@ -132,6 +133,23 @@ async def test_full_workers_are_429_with_a_time_to_come_back(start_door):
             await door.complete()
 
     assert caught.value.response.headers["retry-after"] == "3"
+
+
+async def test_the_time_to_come_back_is_the_routers_where_that_is_longer(start_door):
+    async with start_door(max_queue_s=1.0) as door:
+        easy = door.stack.easy
+        easy.script.max_running, easy.script.ms_per_token, easy.script.hold_at = 1, 10.0, 0
+        links = list(door.stack.router.pools.links())
+        await door.stack.plan_when(lambda _: any(link.slots for link in links))
+        held = asyncio.ensure_future(door.stack.reason())
+        await easy.holding.wait()
+        with pytest.raises(openai.RateLimitError) as caught:
+            await door.complete()
+        easy.release.set()
+        await held
+
+    # 500 thinking tokens and an answer of 32 in 10 ms each, less the second that is allowed.
+    assert caught.value.response.headers["retry-after"] == "5"
 
 
 async def test_without_a_router_it_is_503_and_no_address_is_told(unused_address):

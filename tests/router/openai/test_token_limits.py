@@ -29,7 +29,7 @@ curves = st.lists(st.floats(0.0, 1.0), min_size=NUM_NEED_BINS, max_size=NUM_NEED
 )
 moments = st.builds(
     Limits,
-    load_ceiling=st.none() | tiers,
+    closed_tiers=st.frozensets(st.sampled_from(TIERS[1:])),
     affordable_tokens=st.dictionaries(
         st.sampled_from((POOL_EASY, POOL_THINKING)), st.integers(0, 20_000)
     ),
