@@ -137,8 +137,8 @@ def promote(
         found = desk.version(version)
         if not force and not desk.versions[found].has_passed:
             raise click.ClickException(
-                f"{found} has no passed report of the gate; see `ponder classifier gate`, and add "
-                "the file with --gate, or use --force"
+                f"{found} has no passed report of the gate: judge it with `ponder classifier gate "
+                f"{found[:4]}`, or use --force"
             )
         return desk.rollout.promoted(found, time.time())
 
