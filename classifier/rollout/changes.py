@@ -29,7 +29,8 @@ _reason_option = click.option("--reason", default="", help="Kept in the history.
     "gate_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="REPORT.json",
-    help="What `ponder classifier gate --json` printed about this file.",
+    help="What `ponder classifier gate --json` printed about this file. Without it judge it in the "
+    "store: `ponder classifier gate VERSION` keeps the report there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def add(redis_url: str | None, file: Path, gate_path: Path | None, as_json: bool) -> None:
