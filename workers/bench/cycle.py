@@ -34,9 +34,9 @@ _TABLE_WIDTH: Final = 130
 
 _EPILOG = f"""\b
 Examples:
-  ponder bench cycle                      about half an hour on two busy cores
+  ponder bench cycle                      40 minutes on two cores that are busy otherwise
   ponder bench cycle --json figures.json
-  ponder bench cycle --quick              a minute; the classifiers are worth nothing
+  ponder bench cycle --quick              minutes; the classifiers are worth nothing
 
 The gate needs 1,000 held-out requests of the shifted traffic, a quarter of it: with less than about
 {_REQUESTS:,} --requests it refuses, which is said, and the promotion is forced to show the rest.

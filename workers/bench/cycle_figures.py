@@ -54,8 +54,9 @@ class Mean:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """`covered`: first budgets, chosen by the prediction alone, that sufficed; `promised`: the
-    share of them that were predicted to. `log_loss` is that of the need by the classifier's own
+    """`covered`: first budgets, chosen by the prediction alone, that sufficed: those that were
+    explored, or lowered by the deadline, are left out. `promised`: the share of them that were
+    predicted to. `log_loss` is that of the need by the classifier's own
     curve, before any correction, in nats. The rest are means per request.
     """
 

@@ -82,6 +82,7 @@ def _counts(cycle: Cycle) -> dict[str, float]:
 def _phase_figures(phase: Phase) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     figures = {
         "requests": float(phase.requests),
+        "chosen": float(phase.covered.count),
         "covered": phase.covered.value,
         "promised": phase.promised,
         "escalations": phase.escalations,
@@ -96,20 +97,23 @@ def _phase_table(cycle: Cycle) -> Table:
     health = cycle.health
     caption = (
         f"{health.asked} requests in all, {health.failed} failed, {health.degraded} degraded, "
-        f"{cycle.rollbacks} rollbacks. Covered: first budgets, chosen by the prediction alone, "
-        "that sufficed. Log-loss: of the need, by the classifier's own curve."
+        f"{cycle.rollbacks} rollbacks. Chosen: first budgets by the prediction alone, neither "
+        "explored nor lowered by the deadline; covered: those that sufficed. Log-loss: of the need, "
+        "by the classifier's own curve."
     )
     if cycle.num_repeats > 1:
         caption += f" Training read each trace {cycle.num_repeats} times: too few to learn from."
     table = Table(title="Traffic", caption=caption)
     table.add_column("phase", no_wrap=True)
-    for column in ("requests", "covered", "promised", "escalations", "first budget", "thinking"):
+    for column in ("requests", "chosen", "covered", "promised"):
         table.add_column(column, justify="right")
-    table.add_column("log-loss", justify="right")
+    for column in ("escalations", "first budget", "thinking", "log-loss"):
+        table.add_column(column, justify="right")
     for name, phase in cycle.phases.items():
         table.add_row(
             name,
             str(phase.requests),
+            str(phase.covered.count),
             str(phase.covered),
             f"{phase.promised:.3f}",
             f"{phase.escalations:.3f}",

@@ -45,7 +45,8 @@ SHIFTED: Final[Mix] = MappingProxyType(
 
 _MAX_CONCURRENT: Final = 24
 _FLOWING_CONCURRENT: Final = 4
-_TIMEOUT_S: Final = 300.0
+# As long as routers let a request run: a deadline would lower the first budgets of a busy machine.
+_TIMEOUT_S: Final = 600.0
 _MAX_IDS_TRIED: Final = 200
 _FOLLOW_S: Final = 60.0
 _LOOK_AGAIN_S: Final = 0.2
