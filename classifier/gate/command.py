@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 from rich import box
@@ -12,18 +13,16 @@ from rich.table import Table
 from tqdm import tqdm
 
 from classifier.errors import ClassifierError, DatasetError
+from classifier.gate.contenders import Contenders
 from classifier.gate.contest import FEWEST_ROWS, GateOptions
 from classifier.gate.judge import judge
 from classifier.gate.reading import read_logged, read_logged_ledger
 from classifier.gate.report import GateReport
 from classifier.gate.rows import LoggedOutcome, LoggedRows
-from classifier.metadata import GENERAL_MODEL
-from classifier.predictor import DifficultyClassifier
 from ponder.cli.output import print_json
 from ponder.cli.traces import REDIS_VARIABLES, run_with_ledger
 from ponder.ledger import Ledger
-
-SHIPPED = Path(__file__).resolve().parents[1] / "reference" / "difficulty.onnx"
+from ponder.rollout import RolloutError
 
 _PIPE_WIDTH = 160
 _DEFAULTS = GateOptions()
@@ -31,6 +30,7 @@ _COLOURS = {"passed": "green", "refused": "red", "not judged": "yellow"}
 
 _EPILOG = """\b
 Examples:
+  ponder classifier gate 3f2a --traces traces           a version in the store: it keeps the report
   ponder classifier gate new.onnx --traces traces
   ponder classifier gate new.onnx --redis unix:///run/redis.sock --model ponder-reference --json
   ponder classifier gate new.onnx --traces traces --champion old.onnx --report verdict.md
@@ -56,7 +56,7 @@ Differences count with their 95 % bootstrap interval over prompts. Exit status: 
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("candidate", type=click.Path(path_type=Path))
+@click.argument("candidate")
 @click.option(
     "--traces",
     "paths",
@@ -71,13 +71,13 @@ Differences count with their 95 % bootstrap interval over prompts. Exit status: 
     metavar="URL",
     envvar=REDIS_VARIABLES,
     show_envvar=True,
-    help="The ledger's traces, where no --traces are given.",
+    help="The store, and the ledger's traces where no --traces are given.",
 )
 @click.option(
     "--champion",
-    default=SHIPPED,
     type=click.Path(path_type=Path),
-    help="The classifier that serves.  [default: the shipped one]",
+    help="The classifier that serves.  [default: that of the store; the shipped one where the "
+    "store has none, or no --redis is given]",
 )
 @click.option("--model", help="Traces of this model.  [default: the champion's]")
 @click.option(
@@ -124,10 +124,10 @@ Differences count with their 95 % bootstrap interval over prompts. Exit status: 
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def gate(
-    candidate: Path,
+    candidate: str,
     paths: tuple[Path, ...],
     redis_url: str | None,
-    champion: Path,
+    champion: Path | None,
     model: str | None,
     foreign_paths: tuple[Path, ...],
     since: datetime | None,
@@ -138,7 +138,11 @@ def gate(
     report_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge whether CANDIDATE.onnx may replace the classifier that serves."""
+    """Judge whether CANDIDATE may replace the classifier that serves.
+
+    CANDIDATE is an ONNX file, or the version of one in the store, or its first digits: then the
+    report is kept with it, and `ponder classifier promote` finds it there.
+    """
     try:
         options = GateOptions(
             min_rows=min_rows,
@@ -146,20 +150,21 @@ def gate(
             budgets=_budgets(tier_budgets),
             step_price=step_price,
         )
-        model = model or _model_of(champion)
-        rows = _rows(paths, redis_url, model, since)
-        foreign = _foreign(foreign_paths, model)
-        report = judge(
-            candidate,
-            champion,
-            rows,
-            model=model,
-            foreign=foreign,
-            options=options,
-            progress=_say,
-        )
-    except (ClassifierError, DatasetError) as error:
+        with TemporaryDirectory(prefix="ponder-gate-") as directory:
+            found = Contenders.find(candidate, champion, redis_url, model, Path(directory))
+            rows = _rows(paths, redis_url, found.model, since)
+            report = judge(
+                found.candidate,
+                found.champion,
+                rows,
+                model=found.model,
+                foreign=_foreign(foreign_paths, found.model),
+                options=options,
+                progress=_say,
+            )
+    except (ClassifierError, DatasetError, RolloutError) as error:
         raise click.ClickException(str(error)) from error
+    found.keep(report, redis_url)
     _show(report, report_path, as_json=as_json)
     sys.exit(0 if report.passed else 1)
 
@@ -171,13 +176,6 @@ def _budgets(text: str) -> tuple[int, ...]:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--tier-budgets") from error
     return budgets
-
-
-def _model_of(champion: Path) -> str:
-    model = DifficultyClassifier.load(champion).model
-    if model == GENERAL_MODEL:
-        raise click.UsageError("the champion serves any model: say of which, with --model")
-    return model
 
 
 def _rows(

@@ -29,7 +29,8 @@ _reason_option = click.option("--reason", default="", help="Kept in the history.
     "gate_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="REPORT.json",
-    help="What `ponder classifier gate --json` printed about this file.",
+    help="What `ponder classifier gate --json` printed about this file. Without it judge it in the "
+    "store: `ponder classifier gate VERSION` keeps the report there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def add(redis_url: str | None, file: Path, gate_path: Path | None, as_json: bool) -> None:
@@ -137,8 +138,8 @@ def promote(
         found = desk.version(version)
         if not force and not desk.versions[found].has_passed:
             raise click.ClickException(
-                f"{found} has no passed report of the gate; see `ponder classifier gate`, and add "
-                "the file with --gate, or use --force"
+                f"{found} has no passed report of the gate: judge it with `ponder classifier gate "
+                f"{found[:4]}`, or use --force"
             )
         return desk.rollout.promoted(found, time.time())
 

@@ -23,9 +23,12 @@ from classifier.drift.assessment import (
 from classifier.drift.stability import ALARM_PSI, MIN_ROWS, WARN_PSI
 from classifier.errors import ClassifierError
 from classifier.predictor import DifficultyClassifier
+from classifier.rollout.stored import read_champion
+from ponder.classifiers import ClassifierStore
 from ponder.cli.output import print_json
 from ponder.cli.traces import models_to_read, redis_option, run_with_ledger
 from ponder.ledger import Ledger
+from ponder.rollout import RolloutError
 
 _PIPE_WIDTH = 140
 _ALARM_STATUS: Final = 3
@@ -51,7 +54,8 @@ Fewer than {MIN_ROWS} rows are not judged. Exit status {_ALARM_STATUS}: somethin
     "--classifier",
     "path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="ONNX file of the model's classifier.  [default: the shipped one, if it is the model's]",
+    help="ONNX file of the model's classifier.  [default: the version that serves, of the store; "
+    "without one the shipped file, if it is the model's]",
 )
 @click.option(
     "--recent",
@@ -82,17 +86,21 @@ def drift(
     with Console(stderr=True).status("reading traces"):
         found = run_with_ledger(redis_url, lambda ledger: _read(ledger, model, num_traces))
     assessed = {
-        name: assess(traffic, _own(name, classifier), recent) for name, traffic in found.items()
+        name: assess(traffic, _own(name, classifier or of_store), recent)
+        for name, (traffic, of_store) in found.items()
     }
     if as_json:
         print_json({"models": {name: _document(of) for name, of in assessed.items()}})
     else:
-        _print(assessed, found)
+        _print(assessed, {name: len(traffic) for name, (traffic, _) in found.items()})
     if any(worst(findings) is Verdict.ALARM for findings in assessed.values()):
         sys.exit(_ALARM_STATUS)
 
 
-async def _read(ledger: Ledger, model: str | None, num_traces: int) -> dict[str, Traffic]:
+async def _read(
+    ledger: Ledger, model: str | None, num_traces: int
+) -> dict[str, tuple[Traffic, DifficultyClassifier | None]]:
+    """By model, with the version of the store that serves it."""
     found = {}
     for name in await models_to_read(ledger, model):
         newest = []
@@ -102,14 +110,23 @@ async def _read(ledger: Ledger, model: str | None, num_traces: int) -> dict[str,
                 break
         if not newest:
             raise click.ClickException(f"no traces of {name}: check the name")
-        found[name] = Traffic()
+        traffic = Traffic()
         for trace in reversed(newest):
-            found[name].add(trace)
+            traffic.add(trace)
+        found[name] = traffic, await _of_store(ledger, name)
     return found
 
 
+async def _of_store(ledger: Ledger, model: str) -> DifficultyClassifier | None:
+    try:
+        serialized = await read_champion(ClassifierStore.beside(ledger), model)
+        return DifficultyClassifier.from_bytes(serialized) if serialized else None
+    except (ClassifierError, RolloutError) as error:
+        raise click.ClickException(f"{error}; or name a file with --classifier") from error
+
+
 def _own(model: str, given: DifficultyClassifier | None) -> Own | None:
-    """The classifier that is given is every model's own, as ROUTER_CLASSIFIER is."""
+    """What is given, as ROUTER_CLASSIFIER is, or serves; else what is shipped for the model."""
     shipped = Path(str(files("classifier"))) / "reference" / "difficulty.onnx"
     if given is None and shipped.exists():
         given = _load(shipped)
@@ -132,10 +149,10 @@ def _document(findings: list[Finding]) -> dict[str, Any]:
     }
 
 
-def _print(assessed: Mapping[str, list[Finding]], found: Mapping[str, Traffic]) -> None:
+def _print(assessed: Mapping[str, list[Finding]], num_traces: Mapping[str, int]) -> None:
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
     for name, findings in assessed.items():
-        title = f"{name}: {len(found[name])} traces"
+        title = f"{name}: {num_traces[name]} traces"
         table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
         table.add_column("")
         table.add_column("value", justify="right")
@@ -153,10 +170,7 @@ def _advice(findings: list[Finding]) -> str:
     judged = [one for one in findings if one.verdict in (Verdict.WARN, Verdict.ALARM)]
     names = ", ".join(finding.name for finding in judged)
     if any(finding.verdict is Verdict.ALARM for finding in judged):
-        return (
-            f"{names}: retrain on recent traces: ponder traces export, then "
-            "python -m classifier train"
-        )
+        return f"{names}: retrain on recent traces: ponder traces export, then ponder train"
     if judged:
         return f"{names}: watch it; retrain if it stays or grows"
     if any(finding.verdict is Verdict.TOO_FEW for finding in findings):

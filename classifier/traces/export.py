@@ -16,7 +16,7 @@ _EPILOG = """\b
 Examples:
   ponder traces export --out traces
   ponder traces export --out traces --model reference --since 2026-11-01
-  python -m classifier train --traces traces --model reference
+  ponder train --traces traces --model reference --out new.onnx
 
 The folder is its own memory: the next export goes on after the last trace of the last part. The
 ledger keeps traces for 30 days and at most about 100,000 of a model, so export more often than

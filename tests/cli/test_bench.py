@@ -12,13 +12,13 @@ PONDER = (sys.executable, "-c", "from ponder.cli import main; main()")
 TIMEOUT_S = 180
 
 
-def quick(name: str) -> dict[str, Any]:
+def quick(name: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
     """What `ponder bench NAME --quick --json -` prints, and nothing else may be on stdout."""
     done = subprocess.run(
         [*PONDER, "bench", name, "--quick", "--json", "-"],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
         check=True,
     )
     report: dict[str, Any] = json.loads(done.stdout)
@@ -51,3 +51,17 @@ def test_online_learning_is_measured_beside_what_learns_less():
     assert figures["coverage_501_1000"] > controls["nothing_coverage_501_1000"] + 0.03
     assert figures["poison_worst_budget_tokens"] > figures["poison_none_budget_tokens"] > 0
     assert figures["poison_others_moved_tokens"] == 0
+
+
+def test_cycle_goes_through_all_phases_and_refuses_the_worse():
+    # It trains three times and runs two dozen commands, which a busy machine makes wait.
+    figures = quick("cycle", timeout_s=900)["figures"]
+
+    assert figures["failed"] == figures["degraded"] == figures["rollbacks"] == 0
+    assert figures["worse_promotions_refused"] == 2
+    assert figures["shifted, later/requests"] == 30
+    assert figures["shifted, pairs: old/requests"] == figures["pairs"] == 4
+    assert figures["shifted, new champion/requests"] == 6
+    # Too few for the gate to judge by, which it must say: the new one is forced.
+    assert figures["forced"] == 1
+    assert figures["traces_repeated"] > 1

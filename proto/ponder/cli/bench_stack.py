@@ -1,4 +1,4 @@
-"""A stack of its own for a benchmark: fresh data, free ports, the shipped model and classifier."""
+"""A stack of its own for a benchmark: fresh data, free ports, the shipped model."""
 
 import os
 from pathlib import Path
@@ -15,8 +15,9 @@ from ponder.cli.stop_signals import Stopped
 T = TypeVar("T")
 
 
-def run_bench_stack(directory: Path, use: Use[T]) -> T:
-    """Bring a stack up in `directory`, return what `use` returns, stop it.
+def run_bench_stack(directory: Path, use: Use[T], classifier: Path | None = None) -> T:
+    """Bring a stack up in `directory`, return what `use` returns, stop it. `classifier` predicts in
+    place of those that are shipped.
 
     Raises click.ClickException, after the last lines of its log, when it fails.
     """
@@ -25,7 +26,7 @@ def run_bench_stack(directory: Path, use: Use[T]) -> T:
         redis_url=None,
         data_dir=directory,
         model_dir=None,
-        classifier=None,
+        classifier=classifier,
         environment=os.environ,
     )
     log = LastLines()

@@ -9,6 +9,7 @@ CLASSIFIERS_GROUP = "ponder.classifiers"
 _EPILOG = """\b
 Examples:
   ponder classifier add new.onnx                       into the store, once it is checked
+  ponder classifier gate 3f2a --traces traces          is it better? The store keeps the report
   ponder classifier shadow 3f2a                        predicts beside the champion, decides nothing
   ponder classifier canary 3f2a --share 0.05           decides one request in twenty
   ponder classifier promote 3f2a                       decides all

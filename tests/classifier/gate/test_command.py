@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from classifier.gate.report import GateReport
+from classifier.predictor import DifficultyClassifier
 from ponder.cli import main
 from ponder.ledger import Ledger
 from ponder.v1.budget_pb2 import ThinkingStop
@@ -48,6 +49,10 @@ def _even_clock(monkeypatch):
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["classifier", "gate", *map(str, arguments)])
+
+
+def classifier(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["classifier", *map(str, arguments)])
 
 
 def lines_of(result: Result) -> Sequence[str]:
@@ -140,3 +145,61 @@ def test_general_champion_needs_the_name_of_the_model(better, traces):
     report = GateReport.from_json(result.stdout)
     assert report.check("ranking").verdict == "passed"
     assert report.check("value").figures["difference"] > 0.0
+
+
+@pytest.fixture
+def store(redis_url, better, champion):
+    """Puts the champion and the better one into the store; the champion serves."""
+    for path in (champion, better):
+        added = classifier("add", "--redis-url", redis_url, path)
+        assert added.exit_code == 0, added.output
+    serving = DifficultyClassifier.load(champion).version
+    promoted = classifier("promote", "--redis-url", redis_url, serving, "--force")
+    assert promoted.exit_code == 0, promoted.output
+    return redis_url
+
+
+def test_version_in_the_store_meets_the_one_that_serves_and_keeps_its_report(
+    better, champion, traces, store
+):
+    version = DifficultyClassifier.load(better).version
+    assert classifier("promote", "--redis-url", store, version).exit_code == 1
+
+    result = run(version[:6], "--redis", store, "--traces", traces, *FEW, "--json")
+
+    assert result.exit_code == 0, result.output
+    report = GateReport.from_json(result.stdout)
+    assert (report.candidate, report.champion) == (
+        version,
+        DifficultyClassifier.load(champion).version,
+    )
+    shown = json.loads(classifier("show", "--redis-url", store, version, "--json").stdout)
+    assert shown["gate_report"] == report.as_dict()
+    assert classifier("promote", "--redis-url", store, version).exit_code == 0
+
+
+def test_refused_version_in_the_store_is_not_promoted(champion, better, traces, store):
+    version, serving = (DifficultyClassifier.load(path).version for path in (champion, better))
+    classifier("promote", "--redis-url", store, serving, "--force")
+
+    assert run(version, "--redis", store, "--traces", traces, *FEW).exit_code == 1
+
+    result = classifier("promote", "--redis-url", store, version)
+    assert result.exit_code == 1
+    assert "no passed report of the gate" in result.output
+
+
+def test_file_meets_the_version_that_serves(better, champion, traces, store):
+    result = run(better, "--redis", store, "--traces", traces, *FEW, "--json")
+
+    report = GateReport.from_json(result.stdout)
+    assert report.champion == DifficultyClassifier.load(champion).version
+    shown = json.loads(classifier("show", "--redis-url", store, report.candidate, "--json").stdout)
+    assert shown["gate_report"] is None
+
+
+def test_version_that_is_not_in_the_store_is_named(traces, store):
+    result = run("abcd", "--redis", store, "--traces", traces)
+
+    assert result.exit_code == 1
+    assert "no version abcd" in result.output

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from ponder import keys
 from ponder.cli import main
+from ponder.rollout import Rollout
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_MODERATE
 from tests.classifier.traces.conftest import MODEL, trace
 
@@ -23,6 +24,14 @@ def store(redis_url, traces, model=MODEL):
         for record in traces:
             pipeline.xadd(keys.traces(model), {"settlement": record.to_json()})
         pipeline.execute()
+
+
+def serve(redis_url, version, serialized):
+    """Makes a version the champion; without a file it is not kept."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(keys.rollout(MODEL), mapping=Rollout(champion=version).to_hash())
+        if serialized is not None:
+            client.hset(keys.classifiers(MODEL), version, serialized)
 
 
 def missing(count, missed):
@@ -107,3 +116,31 @@ def test_the_file_that_is_given_is_the_models_own(redis_url, classifier_path, cl
     findings = json.loads(result.stdout)["models"][MODEL]["findings"]
     share = next(f for f in findings if f["name"] == "own classifier")
     assert (share["value"], share["verdict"]) == (1.0, "ok")
+
+
+def test_the_version_that_serves_is_the_models_own(redis_url, serialized, classifier):
+    store(redis_url, [trace(classifier_version=classifier.version) for _ in range(250)])
+    serve(redis_url, classifier.version, serialized)
+
+    findings = json.loads(drift(redis_url, "--json").stdout)["models"][MODEL]["findings"]
+
+    share = next(f for f in findings if f["name"] == "own classifier")
+    assert (share["value"], share["verdict"]) == (1.0, "ok")
+
+
+def test_a_file_goes_before_the_version_that_serves(redis_url, classifier_path, classifier):
+    store(redis_url, [trace(classifier_version=classifier.version) for _ in range(250)])
+    serve(redis_url, "0" * 16, b"nothing")
+
+    assert "add it again" not in drift(redis_url, "--classifier", classifier_path).output
+    assert "not a readable ONNX graph" in drift(redis_url).output
+
+
+def test_a_version_that_serves_and_is_lost_is_named(redis_url):
+    store(redis_url, missing(10, 1))
+    serve(redis_url, "0" * 16, None)
+
+    result = drift(redis_url)
+
+    assert result.exit_code == 1
+    assert f"version {'0' * 16} of {MODEL} is not in the store" in result.output
