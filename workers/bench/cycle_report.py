@@ -98,8 +98,8 @@ def _phase_table(cycle: Cycle) -> Table:
     caption = (
         f"{health.asked} requests in all, {health.failed} failed, {health.degraded} degraded, "
         f"{cycle.rollbacks} rollbacks. Chosen: first budgets by the prediction alone, neither "
-        "explored nor lowered by the deadline; covered: those that sufficed. Log-loss: of the need, "
-        "by the classifier's own curve."
+        "explored nor lowered by the deadline; covered: those that sufficed. Log-loss: of the "
+        "need, by the classifier's own curve."
     )
     if cycle.num_repeats > 1:
         caption += f" Training read each trace {cycle.num_repeats} times: too few to learn from."
