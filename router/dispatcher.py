@@ -4,8 +4,8 @@ A spent budget goes on one tier up where policy and deadline allow it; a lost wo
 Either way the next segment continues from the thinking that has arrived.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -15,11 +15,18 @@ from ponder.v1.budget_pb2 import Pool
 from router import admission, policy
 from router.admission import RetryBudget
 from router.decisions import Decided, Event, Thought
-from router.errors import DeadlineTooShort, InvalidRequest, NoWorkerAvailable, WorkersSaturated
+from router.errors import (
+    DeadlineTooShort,
+    InvalidRequest,
+    NoWorkerAvailable,
+    Quarantined,
+    WorkersSaturated,
+)
 from router.journey import Journey
 from router.limits import CurrentLimits
 from router.policy import Choice
 from router.pools import Pools
+from router.quarantine import Quarantine
 from router.settlements import Settlements
 from router.telemetry import Degraded, Telemetry
 from router.tiers import TiersOf, pool_name
@@ -67,10 +74,13 @@ class Dispatcher:
         self._telemetry = telemetry
         self._config = config
         self._retries = RetryBudget()
+        self._quarantine = Quarantine()
 
     async def run(self, journey: Journey) -> AsyncGenerator[Event, None]:
         """Ends when the request is answered and settled. Raises RouterError."""
         attempts = _Attempts()
+        with self._counting_quarantined():
+            self._quarantine.check(journey.query)
         self._retries.note_request()
         try:
             while not journey.is_answered:
@@ -79,6 +89,7 @@ class Dispatcher:
                 async with aclosing(self._run_segment(journey, attempts)) as events:
                     async for event in events:
                         yield event
+            self._quarantine.note_answer(journey.query)
             if journey.owes_settlement:
                 journey.settled(await self._settlements.settle(journey))
         finally:
@@ -178,6 +189,9 @@ class Dispatcher:
         attempts.excluded |= {link}
         attempts.num_lost += 1
         attempts.is_retry = True
+        if error.is_crash:
+            with self._counting_quarantined():
+                self._quarantine.note_crash(journey.query)
         if attempts.num_lost > self._config.max_failovers:
             raise NoWorkerAvailable(
                 f"{attempts.num_lost} workers were lost while they ran this; try again later"
@@ -193,6 +207,14 @@ class Dispatcher:
             raise InvalidRequest(str(refusal)) from refusal
         attempts.excluded |= {link}
         attempts.is_saturated = attempts.is_retry = True
+
+    @contextmanager
+    def _counting_quarantined(self) -> Iterator[None]:
+        try:
+            yield
+        except Quarantined:
+            self._telemetry.count_quarantined()
+            raise
 
     def _check_retry(self, attempts: _Attempts) -> None:
         if not attempts.is_retry:

@@ -8,6 +8,7 @@ RouterError
   DeadlineTooShort     DEADLINE_EXCEEDED
   NoWorkerAvailable    UNAVAILABLE
   WorkersSaturated     RESOURCE_EXHAUSTED
+  Quarantined          FAILED_PRECONDITION
   LedgerGone           UNAVAILABLE
   WorkerMisbehaved     INTERNAL
 """
@@ -69,6 +70,12 @@ class WorkersSaturated(RouterError):
     """The load leaves no room, or every worker that may take the request turned it away."""
 
     status = "RESOURCE_EXHAUSTED"
+
+
+class Quarantined(RouterError):
+    """Workers crashed while they ran the request: it is not tried on another."""
+
+    status = "FAILED_PRECONDITION"
 
 
 class LedgerGone(RouterError):

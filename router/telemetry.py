@@ -28,6 +28,7 @@ WORKERS = "ponder.router.workers"
 QUEUE = "ponder.router.queue"
 SHED = "ponder.router.shed"
 SHRUNK = "ponder.router.shrunk"
+QUARANTINED = "ponder.router.quarantined"
 RETRIES_REFUSED = "ponder.router.retries_refused"
 REJECTED_COUNTS = "ponder.router.rejected_counts"
 CLASSIFIED = "ponder.router.classified"
@@ -82,6 +83,9 @@ class Telemetry:
         self._shed = meter.create_counter(SHED, description="Requests refused because of the load")
         self._shrunk = meter.create_counter(
             SHRUNK, description="Budgets lowered because of the load, by the tier that was left"
+        )
+        self._quarantined = meter.create_counter(
+            QUARANTINED, description="Requests given up or refused because workers crashed on them"
         )
         self._retries_refused = meter.create_counter(
             RETRIES_REFUSED, description="Failovers and retries that there were too many of"
@@ -146,6 +150,9 @@ class Telemetry:
 
     def count_shrunk(self, tier: Tier.ValueType) -> None:
         self._shrunk.add(1, {"tier": tier_name(tier)})
+
+    def count_quarantined(self) -> None:
+        self._quarantined.add(1)
 
     def count_retry_refused(self) -> None:
         self._retries_refused.add(1)

@@ -35,7 +35,14 @@ _WatchCall = grpc.aio.UnaryStreamCall[worker_pb2.WatchRequest, worker_pb2.Load]
 
 
 class WorkerLost(Exception):
-    """The worker went away or failed; whatever it had not sent is lost."""
+    """The worker went away or failed; whatever it had not sent is lost.
+
+    `is_crash`: unexpectedly, after it had begun with the segment.
+    """
+
+    def __init__(self, text: str, *, is_crash: bool = False) -> None:
+        super().__init__(text)
+        self.is_crash = is_crash
 
 
 class WorkerSilent(Exception):
@@ -74,6 +81,7 @@ class WorkerLink:
         self.address = address
         self._load: worker_pb2.Load | None = None
         self._num_others = 0
+        self._is_leaving = False
         self.outstanding_tokens = 0.0
         self.is_ejected = False
         self.is_retired = False
@@ -96,6 +104,7 @@ class WorkerLink:
     @load.setter
     def load(self, load: worker_pb2.Load | None) -> None:
         self._load = load
+        self._is_leaving = load.is_draining if load else self._is_leaving
         num_reported = load.running + load.waiting if load else 0
         self._num_others = max(0, num_reported - self._num_expected)
 
@@ -206,20 +215,23 @@ class WorkerLink:
         """
         call = self._stub.Think(request, timeout=timeout_s)
         self._calls.add(call)
+        has_begun = False
         try:
             await call.initial_metadata()
-            if not call.done():
+            if has_begun := not call.done():
                 on_accepted()
             async for event in call:
+                has_begun = True
                 yield event
         except grpc.aio.AioRpcError as error:
             if error.code() in _REFUSALS:
                 raise WorkerRefused(error.code(), error.details() or "") from error
-            raise WorkerLost(f"{self.address}: {error.code().name}") from error
+            is_crash = has_begun and not self._is_leaving
+            raise WorkerLost(f"{self.address}: {error.code().name}", is_crash=is_crash) from error
         except asyncio.CancelledError:
             if call not in self._given_up or _is_cancelled():
                 raise
-            raise WorkerLost(f"{self.address}: it fell silent") from None
+            raise WorkerLost(f"{self.address}: it fell silent", is_crash=has_begun) from None
         finally:
             self._calls.discard(call)
             self._given_up.discard(call)

@@ -35,6 +35,7 @@ _KINDS: Final[Mapping[StatusCode, ErrorKind]] = MappingProxyType(
         StatusCode.PERMISSION_DENIED: ErrorKind(403, "permission_error", "not_entitled"),
         StatusCode.NOT_FOUND: ErrorKind(404, "not_found_error", "not_found"),
         StatusCode.ALREADY_EXISTS: ErrorKind(409, "conflict_error", "duplicate_request"),
+        StatusCode.FAILED_PRECONDITION: ErrorKind(422, "invalid_request_error", "quarantined"),
         StatusCode.RESOURCE_EXHAUSTED: ErrorKind(429, "rate_limit_error", "saturated"),
         StatusCode.UNAVAILABLE: _UNAVAILABLE,
         # A router that drains cancels what still runs after its grace.

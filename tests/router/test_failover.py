@@ -77,7 +77,8 @@ async def test_a_worker_that_ends_without_a_result_is_replaced(start):
 
 async def test_when_nobody_is_left_the_router_settles_what_was_thought(start):
     async with start() as stack:
-        stack.easy.script.die_at = stack.thinking.script.die_at = 32
+        stack.easy.script.die_at = 32
+        stack.thinking.script.refuse = grpc.StatusCode.UNAVAILABLE
         code, _ = await stack.refusal(request_id="q-1")
         (trace,) = await stack.traces_when(1)
 

@@ -22,6 +22,7 @@ MAPPED = {
     StatusCode.PERMISSION_DENIED: 403,
     StatusCode.NOT_FOUND: 404,
     StatusCode.ALREADY_EXISTS: 409,
+    StatusCode.FAILED_PRECONDITION: 422,
     StatusCode.RESOURCE_EXHAUSTED: 429,
     StatusCode.INTERNAL: 500,
     StatusCode.UNKNOWN: 500,
