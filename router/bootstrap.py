@@ -3,7 +3,6 @@
 import asyncio
 import math
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from ponder import rpc, tasks
-from ponder.environment import ConfigError
-from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
+from ponder.exporters import meter_provider, tracer_provider
+from ponder.ledger import Ledger
 from ponder.rpc import RpcServer, ServerConfig
 from ponder.settler import Settler
-from ponder.spool import Spool, SpoolInUse
+from ponder.tracing import Tracing
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
@@ -33,12 +33,13 @@ from router.replies import RecentReplies
 from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
 from router.shadowing import Shadowing
-from router.telemetry import Telemetry, meter_provider
+from router.storage import open_ledger, open_spool
+from router.telemetry import Telemetry
 from router.tenants import Tenants
 from router.tiers import parse_tier
 from router.upkeep import ClassifierUpkeep, open_upkeep
 
-_REDIS_RETRY_S: Final = 0.2
+_SERVICE: Final = "ponder-router"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +67,21 @@ class _Connections:
 
 async def serve(config: RouterConfig, environ: Mapping[str, str]) -> None:
     """Runs the router until SIGTERM. Raises ConfigError, ponder.rpc.BindError."""
-    async with open_router(config, meter_provider(environ)) as router:
+    meters, tracers = meter_provider(environ, _SERVICE), tracer_provider(environ, _SERVICE)
+    async with open_router(config, meters, tracers) as router:
         await rpc.serve(router.server, router.prepare())
 
 
 @asynccontextmanager
-async def open_router(config: RouterConfig, meters: MeterProvider) -> AsyncIterator[Router]:
+async def open_router(
+    config: RouterConfig, meters: MeterProvider, tracers: TracerProvider | None = None
+) -> AsyncIterator[Router]:
     """Everything built and connected; the server is bound, not started.
 
     Raises ConfigError, ponder.rpc.BindError.
     """
     tenants, classifying = _tenants(config), Classifying(load_classifiers(config.classifier))
-    telemetry = Telemetry(meters)
+    telemetry = Telemetry(meters, Tracing(tracers or NoOpTracerProvider()))
     server = RpcServer(_server_config(config))
     async with AsyncExitStack() as stack:
         connections = await _connect(config, tenants, classifying, telemetry, stack)
@@ -95,8 +99,8 @@ async def _connect(
     telemetry: Telemetry,
     stack: AsyncExitStack,
 ) -> _Connections:
-    ledger = await _open_ledger(config, stack)
-    settler = Settler(ledger, stack.enter_context(_open_spool(config)))
+    ledger = await open_ledger(config, stack)
+    settler = Settler(ledger, stack.enter_context(open_spool(config)))
     addresses = {POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers}
     pools = Pools(addresses, lambda model: config.tiers_of(model).easy_cap, random.Random())
     stack.push_async_callback(pools.close)
@@ -256,34 +260,6 @@ def _server_config(config: RouterConfig) -> ServerConfig:
         reflection=config.reflection,
         grace_s=config.drain_grace_s,
     )
-
-
-async def _open_ledger(config: RouterConfig, stack: AsyncExitStack) -> Ledger:
-    try:
-        ledger = Ledger.from_url(config.redis_url, _ledger_config(config))
-    except ValueError as error:
-        raise ConfigError(f"ROUTER_REDIS_URL: {error}") from error
-    stack.push_async_callback(ledger.close)
-    give_up_at_s = time.monotonic() + config.redis_wait_s
-    while True:
-        try:
-            await ledger.ping()
-            return ledger
-        except LedgerUnavailable as error:
-            if time.monotonic() >= give_up_at_s:
-                raise ConfigError(f"ROUTER_REDIS_URL: no Redis answers there: {error}") from error
-        await asyncio.sleep(_REDIS_RETRY_S)
-
-
-def _ledger_config(config: RouterConfig) -> LedgerConfig:
-    return LedgerConfig(trace_life_s=config.trace_life_s, max_traces=config.max_traces)
-
-
-def _open_spool(config: RouterConfig) -> Spool:
-    try:
-        return Spool(Path(config.spool_dir))
-    except (OSError, SpoolInUse) as error:
-        raise ConfigError(f"ROUTER_SPOOL_DIR: {error}") from error
 
 
 @asynccontextmanager

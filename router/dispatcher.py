@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import grpc
 
-from router import policy
+from router import policy, spans
 from router.decisions import Decided, Event
 from router.errors import DeadlineTooShort, InvalidRequest, NoWorkerAvailable, WorkersSaturated
 from router.journey import Journey
@@ -71,7 +71,8 @@ class Dispatcher:
                     async for event in events:
                         yield event
             if journey.owes_settlement:
-                journey.settled(await self._settlements.settle(journey))
+                with journey.query.trace.child(spans.SETTLE):
+                    journey.settled(await self._settlements.settle(journey))
         finally:
             if journey.owes_settlement:
                 self._settlements.start(journey)
@@ -87,12 +88,16 @@ class Dispatcher:
             answer_on_exhaustion=journey.must_answer or self._next_choice(journey, attempts) is None
         )
         try:
-            with link.expecting(journey.decision.expected_tokens(journey.thinking_tokens)):
-                async with aclosing(link.think(request, left_s, journey.accepted)) as events:
+            with (
+                spans.segment(journey, request, link) as span,
+                link.expecting(journey.decision.expected_tokens(journey.thinking_tokens)),
+            ):
+                thought = link.think(request, left_s, journey.accepted, span.metadata)
+                async with aclosing(thought) as events:
                     async for event in events:
                         if (shown := journey.receive(event)) is not None:
                             yield shown
-            journey.end_segment()
+                journey.end_segment()
         except WorkerLost as error:
             self._replace(link, journey, attempts, error)
         except WorkerRefused as refusal:
