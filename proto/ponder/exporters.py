@@ -19,7 +19,7 @@ from ponder.environment import ConfigError
 
 METRICS_EXPORTER = "OTEL_METRICS_EXPORTER"
 TRACES_EXPORTER = "OTEL_TRACES_EXPORTER"
-GROUPS: Mapping[str, str] = {
+EXPORTER_GROUPS: Mapping[str, str] = {
     METRICS_EXPORTER: "opentelemetry_metrics_exporter",
     TRACES_EXPORTER: "opentelemetry_traces_exporter",
 }
@@ -51,7 +51,7 @@ def _makers(environ: Mapping[str, str], variable: str) -> list[Any]:
 
 
 def _maker(variable: str, name: str) -> Any:
-    found = entry_points(group=GROUPS[variable], name=name)
+    found = entry_points(group=EXPORTER_GROUPS[variable], name=name)
     if not found:
         raise ConfigError(f"{variable}={name!r}: no such exporter is installed")
     return next(iter(found)).load()
