@@ -3,7 +3,7 @@
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +17,24 @@ from ponder.exporters import meter_provider, tracer_provider
 from ponder.ledger import Ledger
 from ponder.rpc import RpcServer, ServerConfig
 from ponder.settler import Settler
+from ponder.spool import Spool
 from ponder.tracing import Tracing
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
+from ponder.v1.operations_pb2_grpc import add_OperationsServicer_to_server
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
 from router.limits import CurrentLimits
+from router.operations import SERVICE as OPERATIONS
+from router.operations import Observed, OperationsService
 from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
 from router.pools import Pools
-from router.predictions import Predictions, Segment
+from router.predictions import Predictions
 from router.queries import QueryParser
 from router.replies import RecentReplies
+from router.served import reading, served_models, served_segments
 from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
 from router.shadowing import Shadowing
@@ -54,15 +59,18 @@ class Router:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Connections:
-    """What holds sockets, files and tasks."""
+    """What holds sockets, files and tasks, and what more than one service looks at."""
 
     ledger: Ledger
+    spool: Spool
     settlements: Settlements
     pools: Pools
     predictions: Predictions
     limits: CurrentLimits
     shadowing: Shadowing
     upkeep: ClassifierUpkeep
+    outcomes: OutcomeGauges
+    replies: RecentReplies
 
 
 async def serve(config: RouterConfig, environ: Mapping[str, str]) -> None:
@@ -87,6 +95,8 @@ async def open_router(
         connections = await _connect(config, tenants, classifying, telemetry, stack)
         parts = _service_parts(config, connections, telemetry, classifying, tenants)
         add_to_server(ReasonerService(parts, config), server.grpc_server)
+        operations = _operations(config, connections, telemetry, classifying, tenants)
+        add_OperationsServicer_to_server(operations, server.grpc_server)
         yield Router(
             server=server, pools=connections.pools, prepare=_preparing(config, connections)
         )
@@ -100,23 +110,25 @@ async def _connect(
     stack: AsyncExitStack,
 ) -> _Connections:
     ledger = await open_ledger(config, stack)
-    settler = Settler(ledger, stack.enter_context(open_spool(config)))
+    spool = stack.enter_context(open_spool(config))
+    settler = Settler(ledger, spool)
     addresses = {POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers}
     pools = Pools(addresses, lambda model: config.tiers_of(model).easy_cap, random.Random())
     stack.push_async_callback(pools.close)
     predictions = Predictions(ledger, config.prior_weight, telemetry, config.tiers_of)
     limits = CurrentLimits(config, pools)
     shadowing = Shadowing(classifying, predictions, limits, _policies(config), telemetry)
-    segments = _segments(_served_models(config, pools), classifying.versions, tenants)
-    read = _reading(predictions, tenants)
+    segments = served_segments(served_models(config, pools), classifying.versions, tenants)
+    read = reading(predictions, tenants)
     upkeep = open_upkeep(config, ledger, classifying, read, shadowing, telemetry)
-    models, interval_s = _served_models(config, pools), config.refresh_interval_s
+    outcomes = OutcomeGauges(ledger, telemetry)
+    models, interval_s = served_models(config, pools), config.refresh_interval_s
     await stack.enter_async_context(
         _running(
             pools.run(),
             settler.run(),
             predictions.run(segments, interval_s),
-            OutcomeGauges(ledger, telemetry).run(segments, interval_s),
+            outcomes.run(segments, interval_s),
             upkeep.run(models, interval_s),
         )
     )
@@ -124,19 +136,22 @@ async def _connect(
     stack.push_async_callback(settlements.wait_until_idle)
     return _Connections(
         ledger=ledger,
+        spool=spool,
         settlements=settlements,
         pools=pools,
         predictions=predictions,
         limits=limits,
         shadowing=shadowing,
         upkeep=upkeep,
+        outcomes=outcomes,
+        replies=RecentReplies(config.reply_cache_size, config.reply_cache_ttl_s),
     )
 
 
 def _preparing(config: RouterConfig, connections: _Connections) -> Callable[[], Awaitable[None]]:
     async def prepare() -> None:
         await connections.pools.wait_until_ready()
-        await connections.upkeep.look(_served_models(config, connections.pools)())
+        await connections.upkeep.look(served_models(config, connections.pools)())
 
     return prepare
 
@@ -155,7 +170,7 @@ def _service_parts(
         predictions=connections.predictions,
         limits=limits,
         dispatcher=_dispatcher(config, connections, limits, telemetry),
-        replies=RecentReplies(config.reply_cache_size, config.reply_cache_ttl_s),
+        replies=connections.replies,
         shadowing=connections.shadowing,
         telemetry=telemetry,
     )
@@ -163,7 +178,7 @@ def _service_parts(
         pipeline=Pipeline(parts, _policies(config), rng, store_prompts=config.store_prompts),
         parser=QueryParser(
             config,
-            _served_models(config, connections.pools),
+            served_models(config, connections.pools),
             _coverage(config, classifying),
             _worth_tokens(config, classifying),
             rng,
@@ -172,6 +187,30 @@ def _service_parts(
         ledger=connections.ledger,
         telemetry=telemetry,
     )
+
+
+def _operations(
+    config: RouterConfig,
+    connections: _Connections,
+    telemetry: Telemetry,
+    classifying: Classifying,
+    tenants: Tenants,
+) -> OperationsService:
+    models = served_models(config, connections.pools)
+    observed = Observed(
+        recent=telemetry.recent,
+        pools=connections.pools,
+        classifying=classifying,
+        predictions=connections.predictions,
+        outcomes=connections.outcomes,
+        replies=connections.replies,
+        spool=connections.spool,
+        models=models,
+        segments=served_segments(models, classifying.versions, tenants),
+        tiers_of=config.tiers_of,
+    )
+    has_tenants = bool(config.tenants_file)
+    return OperationsService(observed, config.operator_key_sha256, has_tenants=has_tenants)
 
 
 def _dispatcher(
@@ -202,40 +241,6 @@ def _tenants(config: RouterConfig) -> Tenants:
     return Tenants.open_to_all(parse_tier(config.max_tier))
 
 
-def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[str]]:
-    return lambda: config.models or pools.models
-
-
-def _segments(
-    models: Callable[[], Sequence[str]],
-    versions: Callable[[str], Sequence[str]],
-    tenants: Tenants,
-) -> Callable[[], list[Segment]]:
-    """Asked anew each time: the served models and their classifiers change while it runs."""
-
-    def segments() -> list[Segment]:
-        return [
-            Segment(model=model, version=version, tenant=tenant)
-            for model in models()
-            for version in versions(model)
-            for tenant in tenants.names
-        ]
-
-    return segments
-
-
-def _reading(
-    predictions: Predictions, tenants: Tenants
-) -> Callable[[str, Sequence[str]], Awaitable[None]]:
-    """Reads what was observed under versions that are about to serve."""
-
-    async def read(model: str, versions: Sequence[str]) -> None:
-        segments = _segments(lambda: [model], lambda _: versions, tenants)
-        await predictions.refresh(segments())
-
-    return read
-
-
 def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str, str], float]:
     def coverage(model: str, request_id: str) -> float:
         is_cold = classifying.is_cold(model, request_id)
@@ -256,7 +261,7 @@ def _worth_tokens(config: RouterConfig, classifying: Classifying) -> Callable[[s
 def _server_config(config: RouterConfig) -> ServerConfig:
     return ServerConfig(
         address=config.listen,
-        services=(SERVICE,),
+        services=(SERVICE, OPERATIONS),
         reflection=config.reflection,
         grace_s=config.drain_grace_s,
     )

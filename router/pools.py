@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import median
 
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool
@@ -88,6 +88,10 @@ class Pools:
     async def close(self) -> None:
         for link in self.links():
             await link.close()
+
+    def members(self) -> Iterator[tuple[Pool.ValueType, WorkerLink]]:
+        """Every worker with the pool that it is of, alive or not."""
+        return ((pool, link) for pool, links in self._links.items() for link in links)
 
     def links(self) -> Iterable[WorkerLink]:
         """Every worker, alive or not."""

@@ -14,6 +14,7 @@ FILE = {"OTEL_TRACES_EXPORTER": "ponder_file"}
 
 def write_span(environ, name="request"):
     tracers = tracer_provider(environ, "ponder-router", "router-1")
+    assert isinstance(tracers, TracerProvider)
     with Tracing(tracers).begin(name, SpanKind.SERVER) as trace:
         trace.note(lambda: {"ponder.tier": "simple", "ponder.clamps": ["load"]})
         with trace.child("segment") as child:
