@@ -3,43 +3,49 @@
 import asyncio
 import math
 import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from ponder import rpc, tasks
-from ponder.environment import ConfigError
-from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
+from ponder.exporters import meter_provider, tracer_provider
+from ponder.ledger import Ledger
 from ponder.rpc import RpcServer, ServerConfig
 from ponder.settler import Settler
-from ponder.spool import Spool, SpoolInUse
+from ponder.spool import Spool
+from ponder.tracing import Tracing
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
+from ponder.v1.operations_pb2_grpc import add_OperationsServicer_to_server
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
 from router.limits import CurrentLimits
+from router.operations import SERVICE as OPERATIONS
+from router.operations import Observed, OperationsService
 from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
 from router.pools import Pools, PoolsConfig
-from router.predictions import Predictions, Segment
+from router.predictions import Predictions
 from router.queries import QueryParser
 from router.replies import RecentReplies
+from router.served import reading, served_models, served_segments
 from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
 from router.shadowing import Shadowing
-from router.telemetry import Telemetry, meter_provider
+from router.storage import open_ledger, open_spool
+from router.telemetry import Telemetry
 from router.tenants import Tenants
 from router.tiers import parse_tier
 from router.upkeep import ClassifierUpkeep, open_upkeep
 from router.worker_gauges import WorkerGauges
 
-_REDIS_RETRY_S: Final = 0.2
+_SERVICE: Final = "ponder-router"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,36 +60,44 @@ class Router:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Connections:
-    """What holds sockets, files and tasks."""
+    """What holds sockets, files and tasks, and what more than one service looks at."""
 
     ledger: Ledger
+    spool: Spool
     settlements: Settlements
     pools: Pools
     predictions: Predictions
     limits: CurrentLimits
     shadowing: Shadowing
     upkeep: ClassifierUpkeep
+    outcomes: OutcomeGauges
+    replies: RecentReplies
 
 
 async def serve(config: RouterConfig, environ: Mapping[str, str]) -> None:
     """Runs the router until SIGTERM. Raises ConfigError, ponder.rpc.BindError."""
-    async with open_router(config, meter_provider(environ)) as router:
+    meters, tracers = meter_provider(environ, _SERVICE), tracer_provider(environ, _SERVICE)
+    async with open_router(config, meters, tracers) as router:
         await rpc.serve(router.server, router.prepare())
 
 
 @asynccontextmanager
-async def open_router(config: RouterConfig, meters: MeterProvider) -> AsyncIterator[Router]:
+async def open_router(
+    config: RouterConfig, meters: MeterProvider, tracers: TracerProvider | None = None
+) -> AsyncIterator[Router]:
     """Everything built and connected; the server is bound, not started.
 
     Raises ConfigError, ponder.rpc.BindError.
     """
     tenants, classifying = _tenants(config), Classifying(load_classifiers(config.classifier))
-    telemetry = Telemetry(meters)
+    telemetry = Telemetry(meters, Tracing(tracers or NoOpTracerProvider()))
     server = RpcServer(_server_config(config))
     async with AsyncExitStack() as stack:
         connections = await _connect(config, tenants, classifying, telemetry, stack)
         parts = _service_parts(config, connections, telemetry, classifying, tenants)
         add_to_server(ReasonerService(parts, config), server.grpc_server)
+        operations = _operations(config, connections, telemetry, classifying, tenants)
+        add_OperationsServicer_to_server(operations, server.grpc_server)
         yield Router(
             server=server, pools=connections.pools, prepare=_preparing(config, connections)
         )
@@ -96,23 +110,25 @@ async def _connect(
     telemetry: Telemetry,
     stack: AsyncExitStack,
 ) -> _Connections:
-    ledger = await _open_ledger(config, stack)
-    settler = Settler(ledger, stack.enter_context(_open_spool(config)))
+    ledger = await open_ledger(config, stack)
+    spool = stack.enter_context(open_spool(config))
+    settler = Settler(ledger, spool)
     pools = Pools(_pools_config(config), random.Random())
     stack.push_async_callback(pools.close)
     predictions = Predictions(ledger, config.prior_weight, telemetry, config.tiers_of)
     limits = CurrentLimits(config, pools)
     shadowing = Shadowing(classifying, predictions, limits, _policies(config), telemetry)
-    segments = _segments(_served_models(config, pools), classifying.versions, tenants)
-    read = _reading(predictions, tenants)
+    segments = served_segments(served_models(config, pools), classifying.versions, tenants)
+    read = reading(predictions, tenants)
     upkeep = open_upkeep(config, ledger, classifying, read, shadowing, telemetry)
-    models, interval_s = _served_models(config, pools), config.refresh_interval_s
+    outcomes = OutcomeGauges(ledger, telemetry)
+    models, interval_s = served_models(config, pools), config.refresh_interval_s
     await stack.enter_async_context(
         _running(
             pools.run(),
             settler.run(),
             predictions.run(segments, interval_s),
-            OutcomeGauges(ledger, telemetry).run(segments, interval_s),
+            outcomes.run(segments, interval_s),
             WorkerGauges(pools, telemetry).run(models, interval_s),
             upkeep.run(models, interval_s),
         )
@@ -121,19 +137,22 @@ async def _connect(
     stack.push_async_callback(settlements.wait_until_idle)
     return _Connections(
         ledger=ledger,
+        spool=spool,
         settlements=settlements,
         pools=pools,
         predictions=predictions,
         limits=limits,
         shadowing=shadowing,
         upkeep=upkeep,
+        outcomes=outcomes,
+        replies=RecentReplies(config.reply_cache_size, config.reply_cache_ttl_s),
     )
 
 
 def _preparing(config: RouterConfig, connections: _Connections) -> Callable[[], Awaitable[None]]:
     async def prepare() -> None:
         await connections.pools.wait_until_ready()
-        await connections.upkeep.look(_served_models(config, connections.pools)())
+        await connections.upkeep.look(served_models(config, connections.pools)())
 
     return prepare
 
@@ -152,7 +171,7 @@ def _service_parts(
         predictions=connections.predictions,
         limits=limits,
         dispatcher=_dispatcher(config, connections, limits, telemetry),
-        replies=RecentReplies(config.reply_cache_size, config.reply_cache_ttl_s),
+        replies=connections.replies,
         shadowing=connections.shadowing,
         telemetry=telemetry,
     )
@@ -160,7 +179,7 @@ def _service_parts(
         pipeline=Pipeline(parts, _policies(config), rng, store_prompts=config.store_prompts),
         parser=QueryParser(
             config,
-            _served_models(config, connections.pools),
+            served_models(config, connections.pools),
             _coverage(config, classifying),
             _worth_tokens(config, classifying),
             rng,
@@ -169,6 +188,30 @@ def _service_parts(
         ledger=connections.ledger,
         telemetry=telemetry,
     )
+
+
+def _operations(
+    config: RouterConfig,
+    connections: _Connections,
+    telemetry: Telemetry,
+    classifying: Classifying,
+    tenants: Tenants,
+) -> OperationsService:
+    models = served_models(config, connections.pools)
+    observed = Observed(
+        recent=telemetry.recent,
+        pools=connections.pools,
+        classifying=classifying,
+        predictions=connections.predictions,
+        outcomes=connections.outcomes,
+        replies=connections.replies,
+        spool=connections.spool,
+        models=models,
+        segments=served_segments(models, classifying.versions, tenants),
+        tiers_of=config.tiers_of,
+    )
+    has_tenants = bool(config.tenants_file)
+    return OperationsService(observed, config.operator_key_sha256, has_tenants=has_tenants)
 
 
 def _dispatcher(
@@ -209,40 +252,6 @@ def _pools_config(config: RouterConfig) -> PoolsConfig:
     )
 
 
-def _served_models(config: RouterConfig, pools: Pools) -> Callable[[], Sequence[str]]:
-    return lambda: config.models or pools.models
-
-
-def _segments(
-    models: Callable[[], Sequence[str]],
-    versions: Callable[[str], Sequence[str]],
-    tenants: Tenants,
-) -> Callable[[], list[Segment]]:
-    """Asked anew each time: the served models and their classifiers change while it runs."""
-
-    def segments() -> list[Segment]:
-        return [
-            Segment(model=model, version=version, tenant=tenant)
-            for model in models()
-            for version in versions(model)
-            for tenant in tenants.names
-        ]
-
-    return segments
-
-
-def _reading(
-    predictions: Predictions, tenants: Tenants
-) -> Callable[[str, Sequence[str]], Awaitable[None]]:
-    """Reads what was observed under versions that are about to serve."""
-
-    async def read(model: str, versions: Sequence[str]) -> None:
-        segments = _segments(lambda: [model], lambda _: versions, tenants)
-        await predictions.refresh(segments())
-
-    return read
-
-
 def _coverage(config: RouterConfig, classifying: Classifying) -> Callable[[str, str], float]:
     def coverage(model: str, request_id: str) -> float:
         is_cold = classifying.is_cold(model, request_id)
@@ -263,38 +272,10 @@ def _worth_tokens(config: RouterConfig, classifying: Classifying) -> Callable[[s
 def _server_config(config: RouterConfig) -> ServerConfig:
     return ServerConfig(
         address=config.listen,
-        services=(SERVICE,),
+        services=(SERVICE, OPERATIONS),
         reflection=config.reflection,
         grace_s=config.drain_grace_s,
     )
-
-
-async def _open_ledger(config: RouterConfig, stack: AsyncExitStack) -> Ledger:
-    try:
-        ledger = Ledger.from_url(config.redis_url, _ledger_config(config))
-    except ValueError as error:
-        raise ConfigError(f"ROUTER_REDIS_URL: {error}") from error
-    stack.push_async_callback(ledger.close)
-    give_up_at_s = time.monotonic() + config.redis_wait_s
-    while True:
-        try:
-            await ledger.ping()
-            return ledger
-        except LedgerUnavailable as error:
-            if time.monotonic() >= give_up_at_s:
-                raise ConfigError(f"ROUTER_REDIS_URL: no Redis answers there: {error}") from error
-        await asyncio.sleep(_REDIS_RETRY_S)
-
-
-def _ledger_config(config: RouterConfig) -> LedgerConfig:
-    return LedgerConfig(trace_life_s=config.trace_life_s, max_traces=config.max_traces)
-
-
-def _open_spool(config: RouterConfig) -> Spool:
-    try:
-        return Spool(Path(config.spool_dir))
-    except (OSError, SpoolInUse) as error:
-        raise ConfigError(f"ROUTER_SPOOL_DIR: {error}") from error
 
 
 @asynccontextmanager

@@ -69,12 +69,15 @@ class Classifying:
 
     def source(self, model: str, request_id: str) -> Source:
         """Whose prediction this request gets, if it succeeds."""
-        deciding = self.serving(model).deciding(request_id)
-        if deciding is None:
+        return self.source_of(self.serving(model).deciding(request_id))
+
+    def source_of(self, classifier: Classifier | None) -> Source:
+        """What a classifier is to the models that it predicts for."""
+        if classifier is None:
             return Source.NONE
-        if deciding is self._files.chosen:
+        if classifier is self._files.chosen:
             return Source.CHOSEN
-        return Source.GENERAL if deciding is self._files.general else Source.OWN
+        return Source.GENERAL if classifier is self._files.general else Source.OWN
 
     def classify(self, text: str, model: str, request_id: str) -> Classification | None:
         """None when there is no classifier or it failed.

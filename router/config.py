@@ -86,6 +86,12 @@ class RouterConfig:
         environment.text,
         meaning="TOML file of tenants and hashed keys; unset: everybody is tenant local.",
     )
+    operator_key_sha256: str = variable(
+        "",
+        environment.sha256,
+        meaning="SHA-256 of the key that `ponder top` shows; unset: open to all without a tenants "
+        "file, closed with one.",
+    )
     max_tier: str = variable(
         "research",
         environment.one_of(*_TIER_NAMES),

@@ -12,7 +12,7 @@ from typing import NoReturn
 import grpc
 
 from ponder.v1.budget_pb2 import Pool
-from router import admission, policy
+from router import admission, policy, spans
 from router.admission import RetryBudget
 from router.decisions import Decided, Event, Thought
 from router.errors import (
@@ -91,7 +91,8 @@ class Dispatcher:
                         yield event
             self._quarantine.note_answer(journey.query)
             if journey.owes_settlement:
-                journey.settled(await self._settlements.settle(journey))
+                with journey.query.trace.child(spans.SETTLE):
+                    journey.settled(await self._settlements.settle(journey))
         finally:
             if journey.owes_settlement:
                 self._settlements.start(journey)
@@ -110,15 +111,19 @@ class Dispatcher:
             most_tokens=self._pools.cap(link, pool, model),
         )
         try:
-            with link.expecting(self._expected_tokens(journey)) as expect:
-                async with aclosing(link.think(request, left_s, journey.accepted)) as events:
+            with (
+                spans.segment(journey, request, link) as span,
+                link.expecting(self._expected_tokens(journey)) as expect,
+            ):
+                thought = link.think(request, left_s, journey.accepted, span.metadata)
+                async with aclosing(thought) as events:
                     async for event in events:
                         if (shown := journey.receive(event)) is None:
                             continue
                         if isinstance(shown, Thought):
                             expect(self._expected_tokens(journey))
                         yield shown
-            journey.end_segment()
+                journey.end_segment()
             attempts.holder = link
         except WorkerLost as error:
             self._replace(link, journey, attempts, error)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from ponder.ledger import Ledger, LedgerUnavailable
+from ponder.outcomes import Outcomes, TierOutcomes
+from ponder.v1.budget_pb2 import Tier
 from router.predictions import Segment
 from router.telemetry import Telemetry
 
@@ -22,6 +24,12 @@ class OutcomeGauges:
         self._ledger = ledger
         self._telemetry = telemetry
         self._clock = clock
+        self._last: dict[tuple[str, str], Outcomes] = {}
+
+    def of(self, model: str, versions: Iterable[str], tier: Tier.ValueType) -> TierOutcomes:
+        """Those of all these versions, as they were read last."""
+        known = [self._last[key] for v in versions if (key := (model, v)) in self._last]
+        return TierOutcomes.sum(outcomes.tiers[tier] for outcomes in known)
 
     async def run(self, segments: Callable[[], Iterable[Segment]], interval_s: float) -> None:
         """Again and again, until cancelled."""
@@ -37,5 +45,6 @@ class OutcomeGauges:
             except LedgerUnavailable as error:
                 _log.debug("the outcomes of %s stand as they were: %s", model, error)
                 continue
+            self._last[model, version] = outcomes
             for tier, of_tier in outcomes.tiers.items():
                 self._telemetry.show_outcomes(model, version, tier, of_tier)

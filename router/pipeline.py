@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ponder.v1.budget_pb2 import ThinkingStop
 from ponder.v1.reasoner_pb2 import Clamp
-from router import policy
+from router import policy, spans
 from router.classification import Classifying
 from router.decisions import Decided, Decision, Event, Finished, Prediction, Reply
 from router.dispatcher import Dispatcher
@@ -77,14 +77,17 @@ class Pipeline:
 
     def decide(self, query: Query) -> Decision:
         """What reason() would do now. Touches no worker. Raises RouterError."""
+        query.trace.note(spans.of_query, query)
         prediction = self._predict(query)
-        missing = self._missing(query, prediction)
-        decision = Decision(
-            choice=self._choose(query, prediction),
-            model=query.model,
-            prediction=prediction,
-            degraded=tuple(missing),
-        )
+        with query.trace.child(spans.DECIDE) as span:
+            missing = tuple(self._missing(query, prediction))
+            decision = Decision(
+                choice=self._choose(query, prediction),
+                model=query.model,
+                prediction=prediction,
+                degraded=missing,
+            )
+            span.note(spans.of_decision, decision)
         self._parts.limits.check_load(query, decision)
         return decision
 
@@ -112,13 +115,13 @@ class Pipeline:
             raise limits.why_late(query, late) from None
 
     def _predict(self, query: Query) -> Prediction | None:
-        classifying, telemetry = self._parts.classifying, self._parts.telemetry
-        prior = classifying.classify(query.text, query.model, query.request_id)
-        if prior is None:
-            telemetry.count_classified(Source.NONE)
-            return None
-        telemetry.count_classified(classifying.source(query.model, query.request_id))
-        return self._parts.predictions.predict(segment_of(query, prior), prior)
+        classifying = self._parts.classifying
+        with query.trace.child(spans.CLASSIFY) as span:
+            prior = classifying.classify(query.text, query.model, query.request_id)
+            source = classifying.source(query.model, query.request_id) if prior else Source.NONE
+            span.note(spans.of_classification, prior, source.value)
+        self._parts.telemetry.count_classified(source, query.model)
+        return self._parts.predictions.predict(segment_of(query, prior), prior) if prior else None
 
     def _missing(self, query: Query, prediction: Prediction | None) -> Iterator[str]:
         if prediction is None:
@@ -132,16 +135,10 @@ class Pipeline:
 
     def _finish(self, journey: Journey) -> Reply:
         reply = journey.reply()
+        journey.query.trace.note(spans.of_reply, reply)
         self._parts.replies.keep(journey.query, reply)
-        choice, prediction = reply.decision.choice, reply.decision.prediction
-        self._parts.telemetry.record_request(
-            choice,
-            reply.stop,
-            thinking_tokens=reply.usage.thinking_tokens,
-            duration_s=reply.timings.total_ms / 1e3,
-        )
-        if prediction:
-            self._parts.telemetry.record_prediction(prediction.curve.quantile_tokens(0.5))
+        choice = reply.decision.choice
+        self._parts.telemetry.record_reply(reply, journey.query.tenant.name)
         _log.info(
             "request %s tenant=%s tier=%s thinking=%d/%d stop=%s escalations=%d ms=%.0f",
             reply.request_id,

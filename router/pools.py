@@ -202,6 +202,10 @@ class Pools:
             counted = Counter(link.state for link in links.values())
             yield from ((pool, state, counted[state]) for state in WorkerState)
 
+    def members(self) -> Iterator[tuple[Pool.ValueType, WorkerLink]]:
+        """Every worker with the pool that it is of, alive or not."""
+        return ((pool, link) for pool, links in self._links.items() for link in links.values())
+
     def links(self) -> Iterator[WorkerLink]:
         """Every worker that may be given something, alive or not."""
         return (link for links in self._links.values() for link in links.values())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ponder.settlement import prompt_text
+from ponder.tracing import UNTRACED, Trace
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import ChatMessage, Sampling, Tier
 from router.config import RouterConfig
@@ -51,6 +52,7 @@ class Query:
     received_at_s: float
     deadline_at_s: float
     fingerprint: bytes
+    trace: Trace = UNTRACED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Origin:
     tenant: Tenant
     received_at_s: float
     deadline_at_s: float
+    trace: Trace = UNTRACED
 
 
 class QueryParser:
@@ -100,6 +103,7 @@ class QueryParser:
             received_at_s=origin.received_at_s,
             deadline_at_s=origin.deadline_at_s,
             fingerprint=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
+            trace=origin.trace,
         )
 
     def _check_text(self, request: pb.ReasonRequest) -> None:

@@ -32,6 +32,11 @@ class RecentReplies:
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._in_flight: set[_Key] = set()
 
+    @property
+    def num_in_flight(self) -> int:
+        """Requests that are being answered."""
+        return len(self._in_flight)
+
     def find(self, query: Query) -> Reply | None:
         """The reply that the same request got. Raises DuplicateRequest when it was another one."""
         kept = self._kept.get(_key(query))

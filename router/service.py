@@ -13,7 +13,9 @@ from google.protobuf.message import DecodeError, Message
 
 from ponder import rpc
 from ponder.ledger import Feedback, Ledger, LedgerUnavailable
+from ponder.tracing import UNTRACED, Trace
 from ponder.v1 import reasoner_pb2 as pb
+from router import spans
 from router.config import RouterConfig
 from router.decisions import Finished, Reply
 from router.errors import InvalidRequest, LedgerGone, RouterError
@@ -51,30 +53,33 @@ class ReasonerService:
         self._max_duration_s = config.max_duration_s
 
     async def Reason(self, request: pb.ReasonRequest | None, context: Context) -> pb.ReasonReply:
-        try:
-            reply = await self._answer(self._query(_readable(request), context))
-            return reply_message(reply, self._tiers_of)
-        except RouterError as error:
-            await self._refuse(error, context)
+        with self._traced("Reason", context) as trace:
+            try:
+                reply = await self._answer(self._query(_readable(request), context, trace))
+                return reply_message(reply, self._tiers_of)
+            except RouterError as error:
+                await self._refuse(error, context, trace)
 
     async def ReasonStream(
         self, request: pb.ReasonRequest | None, context: Context
     ) -> AsyncIterator[pb.ReasonEvent]:
-        try:
-            query = self._query(_readable(request), context)
-            async with aclosing(self._parts.pipeline.reason(query)) as events:
-                async for event in events:
-                    yield event_message(event, self._tiers_of)
-        except RouterError as error:
-            await self._refuse(error, context)
+        with self._traced("ReasonStream", context) as trace:
+            try:
+                query = self._query(_readable(request), context, trace)
+                async with aclosing(self._parts.pipeline.reason(query)) as events:
+                    async for event in events:
+                        yield event_message(event, self._tiers_of)
+            except RouterError as error:
+                await self._refuse(error, context, trace)
 
     async def Plan(self, request: pb.PlanRequest | None, context: Context) -> pb.PlanReply:
-        try:
-            query = self._query(_readable(request).request, context)
-            decision = self._parts.pipeline.decide(query)
-            return pb.PlanReply(decision=decision_message(decision, self._tiers_of))
-        except RouterError as error:
-            await self._refuse(error, context)
+        with self._traced("Plan", context) as trace:
+            try:
+                query = self._query(_readable(request).request, context, trace)
+                decision = self._parts.pipeline.decide(query)
+                return pb.PlanReply(decision=decision_message(decision, self._tiers_of))
+            except RouterError as error:
+                await self._refuse(error, context, trace)
 
     async def Feedback(
         self, request: pb.FeedbackRequest | None, context: Context
@@ -92,12 +97,18 @@ class ReasonerService:
                     return event.reply
         raise AssertionError("the pipeline ends with a reply or an error")
 
-    def _query(self, request: pb.ReasonRequest, context: Context) -> Query:
+    def _traced(self, method: str, context: Context) -> Trace:
+        return spans.of_call(self._parts.telemetry.tracing, method, context.invocation_metadata())
+
+    def _query(self, request: pb.ReasonRequest, context: Context, trace: Trace) -> Query:
         now_s = time.monotonic()
         left_s = rpc.remaining_s(context, _MARGIN_S)
         duration_s = self._max_duration_s if left_s is None else min(left_s, self._max_duration_s)
         origin = Origin(
-            tenant=self._tenant(context), received_at_s=now_s, deadline_at_s=now_s + duration_s
+            tenant=self._tenant(context),
+            received_at_s=now_s,
+            deadline_at_s=now_s + duration_s,
+            trace=trace,
         )
         return self._parts.parser.parse(request, origin)
 
@@ -122,7 +133,10 @@ class ReasonerService:
         except LedgerUnavailable as error:
             raise LedgerGone("feedback cannot be stored now; send it again later") from error
 
-    async def _refuse(self, error: RouterError, context: Context) -> NoReturn:
+    async def _refuse(
+        self, error: RouterError, context: Context, trace: Trace = UNTRACED
+    ) -> NoReturn:
+        trace.fail(error.status)
         self._parts.telemetry.count_error(error.status)
         _log.info("request refused: %s", error.status)
         hint = error.retry_after_s

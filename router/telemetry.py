@@ -1,24 +1,21 @@
 """Every metric of the router, declared once. Labels come from closed sets, prompts go nowhere.
 
-Metrics are exported only when OTEL_METRICS_EXPORTER names an exporter that is installed.
+Where they go is for ponder/exporters.py.
 """
 
-from collections.abc import Mapping
 from enum import Enum
-from importlib.metadata import entry_points
 
-from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
-from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import NoOpTracerProvider
 
-from ponder.environment import ConfigError
 from ponder.outcomes import TierOutcomes
+from ponder.tracing import Tracing
 from ponder.v1.budget_pb2 import Pool, ThinkingStop, Tier
-from ponder.v1.reasoner_pb2 import Rule
-from router.policy import Choice
-from router.tiers import pool_name, tier_name
+from router.decisions import Reply
+from router.recent import RecentSums
+from router.request_metrics import RequestMetrics
+from router.tiers import TIERS, pool_name, tier_name
 
-REQUESTS = "ponder.router.requests"
 ERRORS = "ponder.router.errors"
 DEGRADED = "ponder.router.degraded"
 ESCALATIONS = "ponder.router.escalations"
@@ -39,11 +36,6 @@ ROLLBACKS = "ponder.router.classifier.rollbacks"
 SHADOWED = "ponder.router.classifier.shadowed"
 SHADOW_FAILURES = "ponder.router.classifier.shadow_failures"
 SHADOW_DURATION = "ponder.router.classifier.shadow_duration"
-THINKING_USED = "ponder.router.thinking.used"
-THINKING_PREDICTED = "ponder.router.thinking.predicted"
-DURATION = "ponder.router.duration"
-_TOKEN_BOUNDARIES = (16, 50, 120, 250, 500, 1000, 2000, 4000, 10_000)
-_EXPORTERS = "OTEL_METRICS_EXPORTER"
 
 
 class Degraded(Enum):
@@ -64,11 +56,13 @@ class Source(Enum):
 
 
 class Telemetry:
-    """Counts what the router does."""
+    """Counts what the router does. `recent` is for whoever looks now, `tracing` begins spans."""
 
-    def __init__(self, provider: MeterProvider) -> None:
+    def __init__(self, provider: MeterProvider, tracing: Tracing | None = None) -> None:
+        self.tracing = tracing or Tracing(NoOpTracerProvider())
+        self.recent = RecentSums()
         meter = provider.get_meter("ponder.router")
-        self._requests = meter.create_counter(REQUESTS, description="Requests answered")
+        self._answered = RequestMetrics(meter)
         self._errors = meter.create_counter(ERRORS, description="Requests refused or failed")
         self._degraded = meter.create_counter(DEGRADED, description="Decisions without some part")
         self._escalations = meter.create_counter(ESCALATIONS, description="Moves one tier up")
@@ -115,26 +109,22 @@ class Telemetry:
             SHADOW_FAILURES, description="Requests that a shadow could not classify"
         )
         self._shadow_duration = meter.create_histogram(SHADOW_DURATION, "s")
-        self._used = meter.create_histogram(
-            THINKING_USED, "{token}", explicit_bucket_boundaries_advisory=_TOKEN_BOUNDARIES
-        )
-        self._predicted = meter.create_histogram(
-            THINKING_PREDICTED, "{token}", explicit_bucket_boundaries_advisory=_TOKEN_BOUNDARIES
-        )
-        self._duration = meter.create_histogram(DURATION, "s")
 
     def count_degraded(self, part: Degraded) -> None:
         self._degraded.add(1, {"part": part.value})
+        self.recent.add("degraded", part.value)
 
     def count_error(self, status: str) -> None:
         """`status` is the name of a gRPC status."""
         self._errors.add(1, {"status": status})
+        self.recent.add("errors", status)
 
     def count_escalation(self) -> None:
         self._escalations.add(1)
 
     def count_failover(self) -> None:
         self._failovers.add(1)
+        self.recent.add("failovers")
 
     def count_lent(self, pool: Pool.ValueType) -> None:
         self._lent.add(1, {"pool": pool_name(pool)})
@@ -160,8 +150,9 @@ class Telemetry:
     def count_rejected(self, num_cells: int) -> None:
         self._rejected.add(num_cells)
 
-    def count_classified(self, source: Source) -> None:
+    def count_classified(self, source: Source, model: str) -> None:
         self._classified.add(1, {"by": source.value})
+        self.recent.add("classified", model, source.value)
 
     def show_outcomes(
         self, model: str, version: str, tier: Tier.ValueType, outcomes: TierOutcomes
@@ -190,39 +181,25 @@ class Telemetry:
         self._shadowed.add(1, labels)
         self._shadow_duration.record(duration_s)
 
-    def record_prediction(self, median_tokens: int) -> None:
-        self._predicted.record(median_tokens)
-
-    def record_request(
-        self,
-        choice: Choice,
-        stop: ThinkingStop.ValueType,
-        *,
-        thinking_tokens: int,
-        duration_s: float,
-    ) -> None:
+    def record_reply(self, reply: Reply, tenant: str) -> None:
         """One answered request, as it ended."""
-        labels = {"tier": tier_name(choice.tier), "pool": pool_name(choice.pool)}
-        stopped = ThinkingStop.Name(stop).removeprefix("THINKING_STOP_").lower()
-        rule = Rule.Name(choice.rule).removeprefix("RULE_").lower()
-        self._requests.add(1, {**labels, "stop": stopped, "rule": rule})
-        self._used.record(thinking_tokens, labels)
-        self._duration.record(duration_s, labels)
+        self._answered.record(reply)
+        usage, recent = reply.usage, self.recent
+        of = (reply.decision.model, tier_name(decided_tier(reply)))
+        recent.add("requests", *of)
+        recent.add("used_tokens", *of, amount=usage.thinking_tokens)
+        if prediction := reply.decision.prediction:
+            recent.add("predicted", *of)
+            recent.add("predicted_tokens", *of, amount=prediction.curve.quantile_tokens(0.5))
+        if usage.escalations or reply.stop == ThinkingStop.THINKING_STOP_EXHAUSTED:
+            recent.add("budget_hits", *of)
+        if usage.escalations:
+            recent.add("escalated", *of)
+        recent.add("tenant_requests", tenant)
+        recent.add("tenant_tokens", tenant, amount=usage.thinking_tokens + usage.answer_tokens)
 
 
-def meter_provider(environ: Mapping[str, str]) -> MeterProvider:
-    """The provider that OTEL_METRICS_EXPORTER asks for. Raises ConfigError.
-
-    Each exporter reads its own OTEL_* variables.
-    """
-    exporters = [name.strip() for name in environ.get(_EXPORTERS, "none").split(",")]
-    if exporters == ["none"]:
-        return NoOpMeterProvider()
-    return SdkMeterProvider([_reader(name) for name in exporters])
-
-
-def _reader(name: str) -> MetricReader:
-    found = entry_points(group="opentelemetry_metrics_exporter", name=name)
-    if not found:
-        raise ConfigError(f"{_EXPORTERS}={name!r}: no such exporter is installed")
-    return PeriodicExportingMetricReader(next(iter(found)).load()())
+def decided_tier(reply: Reply) -> Tier.ValueType:
+    """The tier decided on first: each escalation went one up."""
+    reached = TIERS.index(reply.decision.choice.tier)
+    return TIERS[max(0, reached - reply.usage.escalations)]

@@ -11,6 +11,7 @@ from typing import Final
 import grpc
 
 from ponder import rpc
+from ponder.tracing import Metadata
 from ponder.v1 import worker_pb2, worker_pb2_grpc
 from router.ejection import Pace
 
@@ -208,12 +209,16 @@ class WorkerLink:
             retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
     async def think(
-        self, request: worker_pb2.ThinkRequest, timeout_s: float, on_accepted: Callable[[], None]
+        self,
+        request: worker_pb2.ThinkRequest,
+        timeout_s: float,
+        on_accepted: Callable[[], None],
+        metadata: Metadata = (),
     ) -> AsyncGenerator[worker_pb2.ThinkEvent, None]:
         """Runs one segment. `on_accepted` is called when the worker answers for its settlement;
         leaving early cancels the call. Raises WorkerLost, WorkerRefused.
         """
-        call = self._stub.Think(request, timeout=timeout_s)
+        call = self._stub.Think(request, timeout=timeout_s, metadata=metadata)
         self._calls.add(call)
         has_begun = False
         try:

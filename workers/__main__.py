@@ -36,7 +36,7 @@ def _run(config: WorkerConfig) -> int:
     from workers.process import run
 
     try:
-        asyncio.run(run(config))
+        asyncio.run(run(config, os.environ))
     except LedgerUnavailable as error:
         return _fail(f"WORKER_REDIS_URL: Redis does not answer: {error}", _FAILED)
     except BindError as error:

@@ -7,15 +7,20 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import NoOpTracerProvider, TracerProvider
+
 from ponder import rpc, tasks
 from ponder.environment import ConfigError
+from ponder.exporters import meter_provider, tracer_provider
 from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
 from ponder.settler import Settler
 from ponder.spool import Spool
+from ponder.tracing import Tracing
 from ponder.v1 import worker_pb2_grpc
 from workers.accounts import Accounts
 from workers.config import WorkerConfig
@@ -30,9 +35,11 @@ from workers.sampling_defaults import SamplingDefaults
 from workers.segment import Workshop
 from workers.segments import Segments
 from workers.service import ENDLESS_METHODS, SERVICE, WorkerService
+from workers.telemetry import WorkerTelemetry
 from workers.tokenizer import Tokenizer
 from workers.validation import Limits
 
+_SERVICE = "ponder-worker"
 _ENGINE_CHECK_S = 0.1
 _log = logging.getLogger(__name__)
 
@@ -47,18 +54,25 @@ class Worker:
     ledger: Ledger
 
 
-async def run(config: WorkerConfig) -> None:
+async def run(config: WorkerConfig, environ: Mapping[str, str]) -> None:
     """Serves until SIGTERM, then drains.
 
     Raises ConfigError, LedgerUnavailable, SpoolInUse, OSError, BindError or CheckpointError when it
     cannot start, EngineStopped when the engine dies.
     """
-    async with open_worker(config) as worker:
+    instance = config.name or ""
+    meters = meter_provider(environ, _SERVICE, instance)
+    tracers = tracer_provider(environ, _SERVICE, instance)
+    async with open_worker(config, meters, tracers) as worker:
         await _serve(worker.server, worker.engine)
 
 
 @asynccontextmanager
-async def open_worker(config: WorkerConfig) -> AsyncIterator[Worker]:
+async def open_worker(
+    config: WorkerConfig,
+    meters: MeterProvider | None = None,
+    tracers: TracerProvider | None = None,
+) -> AsyncIterator[Worker]:
     """A worker whose server is bound but not started; closing it waits for every settlement."""
     async with AsyncExitStack() as stack:
         ledger = _open_ledger(config)
@@ -76,8 +90,18 @@ async def open_worker(config: WorkerConfig) -> AsyncIterator[Worker]:
             max_thinking_budget=limits.max_thinking_budget,
             is_draining=lambda: server.is_draining,
         )
-        accounts = Accounts(settler, config.name or f"{socket.gethostname()}:{server.port}")
-        segments = Segments(Workshop(engine=engine, prompts=prompts, accounts=accounts, feed=feed))
+        name = config.name or f"{socket.gethostname()}:{server.port}"
+        tracing = Tracing(tracers or NoOpTracerProvider())
+        telemetry = WorkerTelemetry(name, config.pool, meters, tracing)
+        telemetry.observe(feed.current)
+        workshop = Workshop(
+            engine=engine,
+            prompts=prompts,
+            accounts=Accounts(settler, name),
+            feed=feed,
+            telemetry=telemetry,
+        )
+        segments = Segments(workshop)
         stack.push_async_callback(segments.wait_until_idle)
         service = WorkerService(segments, feed, limits, lambda: server.gives_up_calls)
         worker_pb2_grpc.add_WorkerServicer_to_server(service, server.grpc_server)

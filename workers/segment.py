@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
 
+from ponder.tracing import UNTRACED, Trace
 from ponder.v1 import budget_pb2, worker_pb2
 from workers.accounts import Accounts
 from workers.deadline import Deadline
@@ -17,7 +18,7 @@ from workers.errors import WorkerError
 from workers.load import LoadFeed
 from workers.messages import done_before_start, done_of, end_early
 from workers.prompts import Prompts
-from workers.telemetry import segment_fields
+from workers.telemetry import Phases, WorkerTelemetry, of_done, segment_fields
 from workers.tokenizer import TextStream
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Workshop:
     prompts: Prompts
     accounts: Accounts
     feed: LoadFeed
+    telemetry: WorkerTelemetry
 
 
 class Segment:
@@ -56,11 +58,18 @@ class Segment:
     """
 
     def __init__(
-        self, request: worker_pb2.ThinkRequest, engine_id: str, workshop: Workshop
+        self,
+        request: worker_pb2.ThinkRequest,
+        engine_id: str,
+        workshop: Workshop,
+        trace: Trace = UNTRACED,
     ) -> None:
+        """`trace` ends with the segment."""
         self._request = request
         self._engine_id = engine_id
         self._workshop = workshop
+        self._trace = trace
+        self._phases = Phases(trace)
         self._cut: Cut | None = None
         self._must_answer = False
         self._call_ended = asyncio.Event()
@@ -73,17 +82,18 @@ class Segment:
     async def run(self, remaining_s: float | None) -> None:
         """Thinks, answers, settles; ends by the deadline, `remaining_s` from now. Never raises."""
         deadline = None if remaining_s is None else self._deadline(remaining_s)
-        try:
-            await self._conclude(await self._think())
-        except (EngineError, WorkerError) as error:
-            self._fail(error)
-        except Exception as error:  # noqa: BLE001 - the outermost loop of a segment; the call fails
-            _log.exception("a segment failed")
-            self._fail(error)
-        finally:
-            if deadline is not None:
-                deadline.cancel()
-            self._workshop.feed.notify()
+        with self._trace:
+            try:
+                await self._conclude(await self._think())
+            except (EngineError, WorkerError) as error:
+                self._fail(error)
+            except Exception as error:  # noqa: BLE001 - the outermost loop of a segment; the call fails
+                _log.exception("a segment failed")
+                self._fail(error)
+            finally:
+                if deadline is not None:
+                    deadline.cancel()
+                self._workshop.feed.notify()
 
     def cut(self, by: Cut) -> None:
         """Ends the segment now; its memory is free within one step. The first cut counts."""
@@ -161,15 +171,19 @@ class Segment:
         if self._must_answer:  # the engine did not know the request yet when it was told
             engine_request = engine_request.closing()
         finished: Finished | None = None
+        self._phases.submitted()
         async for output in workshop.engine.submit(engine_request):
             self._take(output)
             finished = output.finished
         assert finished is not None, "the engine's last output says how it finished"
+        self._phases.finished(finished)
         return done_of(request, finished)
 
     def _take(self, output: EngineOutput) -> None:
         self._thinking_ids.extend(output.thinking_ids)
         self._answer_ids.extend(output.answer_ids)
+        if output.answer_ids:
+            self._phases.answering()
         self._arrived.set()
 
     async def _conclude(self, done: worker_pb2.ThinkDone) -> None:
@@ -178,6 +192,8 @@ class Segment:
         """
         if done.finish_reason != _NOT_FINAL or self._cut is not None:
             await self._settle(done)
+        self._trace.note(of_done, done)
+        self._workshop.telemetry.record_segment(self._request, done)
         self._done = done
         self._arrived.set()
         if done.finish_reason == _NOT_FINAL:
@@ -190,10 +206,12 @@ class Segment:
             if self._cut is Cut.WORKER:
                 return
             end_early(done, by_deadline=self._cut is Cut.DEADLINE)
-        await self._workshop.accounts.settle(self._request, done)
+        with self._trace.child("settle"):
+            await self._workshop.accounts.settle(self._request, done)
         _log.info("request ended", extra={"fields": segment_fields(self._request, done)})
 
     def _fail(self, error: Exception) -> None:
+        self._trace.fail(type(error).__name__)
         self._failure = error
         self._arrived.set()
 

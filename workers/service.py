@@ -54,7 +54,8 @@ class WorkerService(worker_pb2_grpc.WorkerServicer):
             check(request, self._limits)
         except InvalidArgument as error:
             await context.abort(_STATUSES[InvalidArgument], str(error))
-        segment = self._segments.start(request, rpc.remaining_s(context))
+        metadata = context.invocation_metadata()
+        segment = self._segments.start(request, rpc.remaining_s(context), metadata)
         is_complete = False
 
         # Called however the call ends, also when it is cancelled while a reply is being sent.

@@ -11,8 +11,8 @@ from opentelemetry.sdk import environment_variables as otel_sdk
 from deploy.checks.environments import configurations, environment, unresolved, used_by_command
 from deploy.checks.manifests import Manifests, Object, Pod, port_number
 from ponder.environment import ConfigError
+from ponder.exporters import EXPORTER_GROUPS
 
-_EXPORTERS = "OTEL_METRICS_EXPORTER"
 # The router's server waits this long before it turns calls away, see ponder/rpc.py.
 _ROUTER_NOTICE_S = 1.0
 _OTEL = frozenset(name for name in (*vars(otel_api), *vars(otel_sdk)) if name.startswith("OTEL_"))
@@ -46,10 +46,10 @@ def _variables(container: Object, manifests: Manifests) -> Iterator[str]:
     known |= {row.name for found in configurations().values() for row in found.variables()}
     yield from (f"no program knows {name}" for name in sorted(variables.keys() - known))
     yield from (f"$({name}) has no value" for name in unresolved(container, variables))
-    exporter = variables.get(_EXPORTERS, "none")
-    group = "opentelemetry_metrics_exporter"
-    if exporter != "none" and not entry_points(group=group, name=exporter):
-        yield f"{_EXPORTERS}={exporter}: no such exporter is installed"
+    for variable, group in EXPORTER_GROUPS.items():
+        exporter = variables.get(variable, "none")
+        if exporter != "none" and not entry_points(group=group, name=exporter):
+            yield f"{variable}={exporter}: no such exporter is installed"
 
 
 def _programs(manifests: Manifests) -> tuple[dict[str, list[Program]], list[str]]:

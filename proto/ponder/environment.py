@@ -5,6 +5,7 @@ variable is the prefix and the field's name. For the router's and the worker's c
 """
 
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -139,6 +140,13 @@ def redis_url(value: str) -> str:
     """A URL that redis-py may be able to read."""
     if not value.startswith(_REDIS_SCHEMES):
         raise ValueError(f"must begin with one of {', '.join(_REDIS_SCHEMES)}")
+    return value
+
+
+def sha256(value: str) -> str:
+    """A SHA-256 in lower-case hex."""
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("must be a SHA-256: 64 hexadecimal digits, in lower case")
     return value
 
 

@@ -74,6 +74,16 @@ class TierOutcomes:
     missed: int = 0
     expected: float = 0.0
 
+    @classmethod
+    def sum(cls, outcomes: Iterable[Self]) -> Self:
+        """All of them together."""
+        found = list(outcomes)
+        return cls(
+            decided=sum(one.decided for one in found),
+            missed=sum(one.missed for one in found),
+            expected=sum(one.expected for one in found),
+        )
+
     @property
     def miss_rate(self) -> float:
         """Share whose first budget was too small; 0 when nothing was decided."""
@@ -104,11 +114,7 @@ class Outcomes:
     @property
     def total(self) -> TierOutcomes:
         """Over all tiers."""
-        return TierOutcomes(
-            decided=sum(tier.decided for tier in self.tiers.values()),
-            missed=sum(tier.missed for tier in self.tiers.values()),
-            expected=sum(tier.expected for tier in self.tiers.values()),
-        )
+        return TierOutcomes.sum(self.tiers.values())
 
 
 def _tier_outcomes(decided: int, missed: int, millionths: int) -> TierOutcomes:

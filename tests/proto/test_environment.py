@@ -149,3 +149,9 @@ def test_an_empty_value_is_not_left_out(parse):
 
 def test_a_switch_is_on_or_off():
     assert refusal(environment.switch, "yes") == "must be one of on, off"
+
+
+@pytest.mark.parametrize("value", ["", "abc", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n"])
+def test_a_sha256_is_64_hexadecimal_digits(value):
+    assert environment.sha256("0123456789abcdef" * 4)
+    assert "64 hexadecimal digits" in refusal(environment.sha256, value)

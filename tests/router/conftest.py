@@ -12,6 +12,10 @@ import grpc
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from classifier.dataset import Dataset
 from classifier.export import export
@@ -45,6 +49,7 @@ class Stack:
     stub: Any  # the generated stub types only its blocking form
     channel: grpc.aio.Channel
     metrics: InMemoryMetricReader
+    spans: InMemorySpanExporter
 
     async def reason(self, **fields: Any) -> pb.ReasonReply:
         reply: pb.ReasonReply = await self.stub.Reason(request(**fields), timeout=DEADLINE_S)
@@ -186,7 +191,11 @@ async def _start(config: RouterConfig, exits: AsyncExitStack) -> Stack:
     metrics = InMemoryMetricReader()
     meters = MeterProvider([metrics])
     exits.callback(meters.shutdown)
-    router = await exits.enter_async_context(open_router(config, meters))
+    spans = InMemorySpanExporter()
+    tracers = TracerProvider(resource=Resource.create({"service.name": "ponder-router"}))
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    exits.callback(tracers.shutdown)
+    router = await exits.enter_async_context(open_router(config, meters, tracers))
     await router.server.start()
     exits.push_async_callback(router.server.grpc_server.stop, None)
     channel = await exits.enter_async_context(rpc.open_channel(f"127.0.0.1:{router.server.port}"))
@@ -201,6 +210,7 @@ async def _start(config: RouterConfig, exits: AsyncExitStack) -> Stack:
         stub=reasoner_pb2_grpc.ReasonerStub(channel),
         channel=channel,
         metrics=metrics,
+        spans=spans,
     )
 
 

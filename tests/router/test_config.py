@@ -3,8 +3,8 @@
 import pytest
 
 from ponder.environment import ConfigError
+from ponder.exporters import meter_provider
 from router.config import RouterConfig
-from router.telemetry import meter_provider
 
 NEEDED = {
     "ROUTER_EASY_WORKERS": "127.0.0.1:1",
@@ -96,4 +96,4 @@ def test_the_documented_defaults_are_the_defaults():
 
 def test_an_exporter_that_is_not_installed_is_named():
     with pytest.raises(ConfigError, match="OTEL_METRICS_EXPORTER='carrier-pigeon'"):
-        meter_provider({"OTEL_METRICS_EXPORTER": "carrier-pigeon"})
+        meter_provider({"OTEL_METRICS_EXPORTER": "carrier-pigeon"}, "router")

@@ -1,12 +1,15 @@
 """`ponder ask`: one question; the answer goes to stdout, everything else to stderr."""
 
+from collections.abc import AsyncIterable
+
 import click
 
+from ponder.cli.call_trace import call_span
 from ponder.cli.client import Connection, RequestFailed, reasoner
 from ponder.cli.narrator import Narrator
 from ponder.cli.output import as_dict, print_json, run_call
 from ponder.cli.request_options import request_options
-from ponder.v1.reasoner_pb2 import ReasonReply, ReasonRequest
+from ponder.v1.reasoner_pb2 import ReasonEvent, ReasonReply, ReasonRequest
 
 _EPILOG = """\b
 Examples:
@@ -36,14 +39,18 @@ def ask(connection: Connection, request: ReasonRequest, show_thinking: bool, as_
 
 async def _ask(connection: Connection, request: ReasonRequest, narrator: Narrator) -> ReasonReply:
     async with reasoner(connection) as stub:
-        events = stub.ReasonStream(
-            request, timeout=connection.timeout_s, metadata=connection.metadata
-        )
-        try:
-            async for event in events:
-                narrator.tell(event)
-                if event.WhichOneof("event") == "final":
-                    return event.final
-        finally:
-            narrator.end_lines()
+        with call_span("ask") as traced:
+            metadata = (*connection.metadata, *traced)
+            events = stub.ReasonStream(request, timeout=connection.timeout_s, metadata=metadata)
+            return await _reply(events, narrator)
+
+
+async def _reply(events: AsyncIterable[ReasonEvent], narrator: Narrator) -> ReasonReply:
+    try:
+        async for event in events:
+            narrator.tell(event)
+            if event.WhichOneof("event") == "final":
+                return event.final
+    finally:
+        narrator.end_lines()
     raise RequestFailed("DATA_LOSS", "the stream ended without a reply", "see the router's log")

@@ -1,4 +1,4 @@
-"""The connection of `ask`, `plan` and `demo` to a router, and its errors in one line each."""
+"""The commands' connection to a router, and its errors in one line each."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -56,12 +56,19 @@ class RequestFailed(Exception):
 @asynccontextmanager
 async def reasoner(connection: Connection) -> AsyncIterator["reasoner_pb2_grpc.ReasonerAsyncStub"]:
     """A stub that is connected. Raises RequestFailed, also for failed calls within the block."""
-    async with rpc.open_channel(connection.target) as channel:
-        await _connect(channel, connection)
+    async with connected(connection) as channel:
         try:
             yield reasoner_pb2_grpc.ReasonerStub(channel)
         except grpc.aio.AioRpcError as error:
             raise failure(error) from error
+
+
+@asynccontextmanager
+async def connected(connection: Connection) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel that has found a server. Raises RequestFailed."""
+    async with rpc.open_channel(connection.target) as channel:
+        await _connect(channel, connection)
+        yield channel
 
 
 def failure(error: grpc.aio.AioRpcError) -> RequestFailed:

@@ -36,6 +36,11 @@ def tier_word(tier: Tier.ValueType) -> str:
     return _word(Tier.Name(tier), "TIER_")
 
 
+def pool_word(pool: Pool.ValueType) -> str:
+    """`easy` for POOL_EASY."""
+    return _word(Pool.Name(pool), "POOL_")
+
+
 def stop_word(stop: ThinkingStop.ValueType) -> str:
     """`confident` for THINKING_STOP_CONFIDENT."""
     return _word(ThinkingStop.Name(stop), "THINKING_STOP_")
@@ -48,10 +53,9 @@ def finish_word(reason: FinishReason.ValueType) -> str:
 
 def decision_line(decision: Decision) -> str:
     """One line: tier, budget, pool, why."""
-    pool = _word(Pool.Name(decision.pool), "POOL_")
     line = (
         f"{tier_word(decision.tier)}: up to {decision.budget_tokens} thinking tokens, "
-        f"{pool} pool; {_RULES.get(decision.rule, 'rule not given')}"
+        f"{pool_word(decision.pool)} pool; {_RULES.get(decision.rule, 'rule not given')}"
     )
     clamps = [_CLAMPS.get(clamp, "an unknown limit") for clamp in decision.clamps]
     line += f"; lowered by {', '.join(clamps)}" if clamps else ""

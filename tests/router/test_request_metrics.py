@@ -1,0 +1,65 @@
+"""The metrics of an answered request: OpenTelemetry's names where it has them, and whose it was."""
+
+from ponder.v1.budget_pb2 import TIER_SIMPLE
+
+LABELS = {"tier": "simple", "pool": "easy", "stop": "finished", "gen_ai.request.model": "small"}
+
+
+def histograms(stack):
+    data = stack.metrics.get_metrics_data()
+    return {
+        metric.name: metric.data.data_points
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if hasattr(metric.data.data_points[0], "bucket_counts")
+    }
+
+
+async def test_each_has_model_tier_pool_and_stop(start):
+    async with start() as stack:
+        reply = await stack.reason(tier=TIER_SIMPLE)
+        found = histograms(stack)
+
+        assert stack.counted("ponder.router.requests", rule="explicit_tier", **LABELS) == 1
+        assert stack.counted("ponder.router.gpu_time", **LABELS) == reply.usage.gpu_seconds > 0
+
+    once = {
+        "ponder.router.thinking.used": reply.usage.thinking_tokens,
+        "ponder.router.kv_bytes": reply.usage.peak_kv_bytes,
+        "ponder.router.queue": reply.timings.queue_ms / 1e3,
+        "gen_ai.server.request.duration": reply.timings.total_ms / 1e3,
+        "gen_ai.server.time_to_first_token": reply.timings.first_token_ms / 1e3,
+    }
+    for name, value in once.items():
+        (point,) = found[name]
+        assert LABELS.items() <= dict(point.attributes).items(), name
+        assert (point.count, point.sum) == (1, value), name
+    (per_token,) = found["gen_ai.server.time_per_output_token"]
+    assert 0 < per_token.sum < reply.timings.total_ms / 1e3
+    tokens = {p.attributes["gen_ai.token.type"]: p.sum for p in found["gen_ai.client.token.usage"]}
+    usage = reply.usage
+    assert tokens == {
+        "input": usage.prompt_tokens,
+        "output": usage.thinking_tokens + usage.answer_tokens,
+    }
+
+
+async def test_without_a_prediction_none_is_recorded(start, classifier_path):
+    async with start() as stack:
+        await stack.reason()
+        assert "ponder.router.thinking.predicted" not in histograms(stack)
+    async with start(classifier=str(classifier_path)) as stack:
+        await stack.reason()
+        (point,) = histograms(stack)["ponder.router.thinking.predicted"]
+
+    assert (point.count, point.attributes["gen_ai.request.model"]) == (1, "small")
+
+
+async def test_no_label_holds_what_a_caller_wrote(start):
+    async with start() as stack:
+        await stack.reason(prompt="Tell me about zebras.", request_id="zebra-1")
+        await stack.refusal(prompt="zebra\x00")
+        told = str(stack.metrics.get_metrics_data())
+
+    assert "zebra" not in told.lower()
