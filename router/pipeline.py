@@ -13,6 +13,7 @@ from router.classification import Classifying
 from router.decisions import Decided, Decision, Event, Finished, Prediction, Reply
 from router.dispatcher import Dispatcher
 from router.errors import DeadlineTooShort, WorkersSaturated
+from router.in_flight import InFlight
 from router.journey import Journey
 from router.limits import CurrentLimits
 from router.policy import Choice, PolicyConfig
@@ -55,25 +56,31 @@ class Pipeline:
         self._policy_of = policy_of
         self._rng = rng
         self._store_prompts = store_prompts
+        self._in_flight = InFlight()
 
     async def reason(self, query: Query) -> AsyncGenerator[Event, None]:
         """The decision first, the finished reply last. Raises RouterError.
 
-        Leaving early cancels the request; its worker settles what was spent.
+        The same request again, by its id, joins the one under way or gets its reply. When all have
+        left early it is cancelled; its worker settles what was spent.
         """
         if reply := self._parts.replies.find(query):
             yield Decided(reply.decision)
             yield Finished(reply)
             return
-        with self._parts.replies.claim(query):
-            decision = self._admit(query)
-            self._parts.shadowing.follow(query, decision)
-            yield Decided(decision)
-            journey = Journey(query, decision, store_prompts=self._store_prompts)
-            async with aclosing(self._parts.dispatcher.run(journey)) as events:
-                async for event in events:
-                    yield event
-            yield Finished(self._finish(journey))
+        async with aclosing(self._in_flight.follow(query, lambda: self._run(query))) as events:
+            async for event in events:
+                yield event
+
+    async def _run(self, query: Query) -> AsyncGenerator[Event, None]:
+        decision = self._admit(query)
+        self._parts.shadowing.follow(query, decision)
+        yield Decided(decision)
+        journey = Journey(query, decision, store_prompts=self._store_prompts)
+        async with aclosing(self._parts.dispatcher.run(journey)) as events:
+            async for event in events:
+                yield event
+        yield Finished(self._finish(journey))
 
     def decide(self, query: Query) -> Decision:
         """What reason() would do now. Touches no worker. Raises RouterError."""

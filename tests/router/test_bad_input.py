@@ -146,18 +146,18 @@ async def test_a_deadline_lowers_the_budget_by_the_measured_speed(start):
     assert at_most - 20 < decision.budget_tokens <= at_most
 
 
-async def test_an_id_in_flight_is_refused(start):
+async def test_an_id_in_flight_is_refused_for_another_question(start):
     async with start() as stack:
         stack.easy.script.hold_at = 16
         first = asyncio.ensure_future(stack.reason(request_id="q-1"))
         await stack.easy.holding.wait()
-        code, details = await stack.refusal(request_id="q-1")
+        code, details = await stack.refusal(request_id="q-1", prompt="Something else?")
         stack.easy.release.set()
 
         assert (await first).answer
         assert len(stack.easy.requests) == 1
     assert code == grpc.StatusCode.ALREADY_EXISTS
-    assert "request_id is being answered" in details
+    assert "request_id is in use for a different request" in details
 
 
 async def test_a_settled_id_gets_its_reply_again(start):
