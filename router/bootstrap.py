@@ -4,11 +4,11 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.metrics import MeterProvider
 
@@ -19,6 +19,7 @@ from ponder.rpc import RpcServer, ServerConfig
 from ponder.settler import Settler
 from ponder.spool import Spool, SpoolInUse
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
+from router.allowance import Allowances
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
@@ -34,6 +35,7 @@ from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
 from router.shadowing import Shadowing
 from router.telemetry import Telemetry, meter_provider
+from router.tenant_upkeep import TenantUpkeep, open_tenants
 from router.tenants import Tenants
 from router.tiers import parse_tier
 from router.upkeep import ClassifierUpkeep, open_upkeep
@@ -63,6 +65,7 @@ class _Connections:
     limits: CurrentLimits
     shadowing: Shadowing
     upkeep: ClassifierUpkeep
+    allowances: Allowances
 
 
 async def serve(config: RouterConfig, environ: Mapping[str, str]) -> None:
@@ -77,7 +80,7 @@ async def open_router(config: RouterConfig, meters: MeterProvider) -> AsyncItera
 
     Raises ConfigError, ponder.rpc.BindError.
     """
-    tenants, classifying = _tenants(config), Classifying(load_classifiers(config.classifier))
+    tenants, classifying = open_tenants(config), Classifying(load_classifiers(config.classifier))
     telemetry = Telemetry(meters)
     server = RpcServer(_server_config(config))
     async with AsyncExitStack() as stack:
@@ -107,18 +110,23 @@ async def _connect(
     read = _reading(predictions, tenants)
     upkeep = open_upkeep(config, ledger, classifying, read, shadowing, telemetry)
     models, interval_s = _served_models(config, pools), config.refresh_interval_s
+    stored = TenantUpkeep(config, ledger, tenants)
+    await stored.refresh()  # before the first call, not only soon after
     await stack.enter_async_context(
-        _running(
+        tasks.running(
             pools.run(),
             settler.run(),
             predictions.run(segments, interval_s),
             OutcomeGauges(ledger, telemetry).run(segments, interval_s),
             WorkerGauges(pools, telemetry).run(models, interval_s),
             upkeep.run(models, interval_s),
+            stored.run(),
         )
     )
     settlements = Settlements(settler, f"router {config.listen}")
     stack.push_async_callback(settlements.wait_until_idle)
+    allowances = Allowances(ledger.quotas, telemetry, config.tiers_of)
+    stack.push_async_callback(allowances.wait_until_idle)
     return _Connections(
         ledger=ledger,
         settlements=settlements,
@@ -127,6 +135,7 @@ async def _connect(
         limits=limits,
         shadowing=shadowing,
         upkeep=upkeep,
+        allowances=allowances,
     )
 
 
@@ -148,6 +157,7 @@ def _service_parts(
     rng = random.Random()
     limits = connections.limits
     parts = PipelineParts(
+        allowances=connections.allowances,
         classifying=classifying,
         predictions=connections.predictions,
         limits=limits,
@@ -193,12 +203,6 @@ def _policies(config: RouterConfig) -> Callable[[str], PolicyConfig]:
         )
 
     return policy_of
-
-
-def _tenants(config: RouterConfig) -> Tenants:
-    if config.tenants_file:
-        return Tenants.load(Path(config.tenants_file))
-    return Tenants.open_to_all(parse_tier(config.max_tier))
 
 
 def _pools_config(config: RouterConfig) -> PoolsConfig:
@@ -295,14 +299,3 @@ def _open_spool(config: RouterConfig) -> Spool:
         return Spool(Path(config.spool_dir))
     except (OSError, SpoolInUse) as error:
         raise ConfigError(f"ROUTER_SPOOL_DIR: {error}") from error
-
-
-@asynccontextmanager
-async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Background work for the duration of the block; if any of it fails, so does the block."""
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(coroutine) for coroutine in work]
-        try:
-            yield
-        finally:
-            await tasks.stop(running)

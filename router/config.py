@@ -84,12 +84,18 @@ class RouterConfig:
     tenants_file: str = variable(
         "",
         environment.text,
-        meaning="TOML file of tenants and hashed keys; unset: everybody is tenant local.",
+        meaning="TOML file of tenants, plans and hashed keys; unset, and without stored tenants: "
+        "everybody is tenant local.",
+    )
+    stored_tenants: bool = variable(
+        False,
+        environment.switch,
+        meaning="Know the tenants in Redis, which `ponder tenants` manages.",
     )
     max_tier: str = variable(
         "research",
         environment.one_of(*_TIER_NAMES),
-        meaning="Largest tier of tenant local, when there is no tenants file.",
+        meaning="Largest tier of tenant local, when everybody is.",
     )
     default_tier: str = variable(
         "moderate",

@@ -8,6 +8,7 @@ RouterError
   DeadlineTooShort     DEADLINE_EXCEEDED
   NoWorkerAvailable    UNAVAILABLE
   WorkersSaturated     RESOURCE_EXHAUSTED
+  QuotaExhausted       RESOURCE_EXHAUSTED
   LedgerGone           UNAVAILABLE
   WorkerMisbehaved     INTERNAL
 """
@@ -67,6 +68,12 @@ class NoWorkerAvailable(RouterError):
 
 class WorkersSaturated(RouterError):
     """The load leaves no room, or every worker that may take the request turned it away."""
+
+    status = "RESOURCE_EXHAUSTED"
+
+
+class QuotaExhausted(RouterError):
+    """The tenant's plan has no tokens, or no place, left for it now."""
 
     status = "RESOURCE_EXHAUSTED"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ponder.v1.budget_pb2 import ThinkingStop
 from ponder.v1.reasoner_pb2 import Clamp
 from router import policy
+from router.allowance import Allowances
 from router.classification import Classifying
 from router.decisions import Decided, Decision, Event, Finished, Prediction, Reply
 from router.dispatcher import Dispatcher
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 class PipelineParts:
     """What the pipeline works with."""
 
+    allowances: Allowances
     classifying: Classifying
     predictions: Predictions
     limits: CurrentLimits
@@ -73,14 +75,16 @@ class Pipeline:
                 yield event
 
     async def _run(self, query: Query) -> AsyncGenerator[Event, None]:
-        decision = self._admit(query)
-        self._parts.shadowing.follow(query, decision)
-        yield Decided(decision)
-        journey = Journey(query, decision, store_prompts=self._store_prompts)
-        async with aclosing(self._parts.dispatcher.run(journey)) as events:
-            async for event in events:
-                yield event
-        yield Finished(self._finish(journey))
+        decided = self._admit(query)
+        async with self._parts.allowances.admit(query, decided, self._admit) as admitted:
+            query, decision = admitted
+            self._parts.shadowing.follow(query, decision)
+            yield Decided(decision)
+            journey = Journey(query, decision, store_prompts=self._store_prompts)
+            async with aclosing(self._parts.dispatcher.run(journey)) as events:
+                async for event in events:
+                    yield event
+            yield Finished(self._finish(journey))
 
     def decide(self, query: Query) -> Decision:
         """What reason() would do now. Touches no worker. Raises RouterError."""
