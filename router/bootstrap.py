@@ -19,6 +19,7 @@ from ponder.rpc import RpcServer, ServerConfig
 from ponder.settler import Settler
 from ponder.spool import Spool, SpoolInUse
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
+from router import tls
 from router.allowance import Allowances
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
@@ -210,6 +211,7 @@ def _pools_config(config: RouterConfig) -> PoolsConfig:
         targets={POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers},
         easy_cap_of=lambda model: config.tiers_of(model).easy_cap,
         resolve_interval_s=config.resolve_interval_s,
+        dialler=tls.worker_dialler(config),
     )
 
 
@@ -269,6 +271,7 @@ def _server_config(config: RouterConfig) -> ServerConfig:
         address=config.listen,
         services=(SERVICE,),
         reflection=config.reflection,
+        credentials=tls.listener_credentials(config),
         grace_s=config.drain_grace_s,
     )
 

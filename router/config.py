@@ -221,6 +221,29 @@ class RouterConfig:
         unit="s",
         meaning="How long running requests may go on after SIGTERM.",
     )
+    tls_dir: str = variable(
+        "",
+        environment.text,
+        meaning="Folder with tls.crt and tls.key, PEM: clients are served by TLS alone. New files "
+        "are used without a restart.",
+    )
+    client_certificates: bool = variable(
+        False,
+        environment.switch,
+        meaning="Take only clients with a certificate that ca.crt in the TLS folder signed; it "
+        "names the tenant unless a key does.",
+    )
+    worker_tls_dir: str = variable(
+        "",
+        environment.text,
+        meaning="Folder with ca.crt, which signs the workers, and tls.crt and tls.key to show "
+        "them; unset: workers are called without TLS.",
+    )
+    worker_tls_name: str = variable(
+        "",
+        environment.text,
+        meaning="Name in the workers' certificates; unset: the host of each address.",
+    )
     reflection: bool = variable(
         False, environment.switch, meaning="Offer gRPC reflection, for grpcurl and the like."
     )
@@ -234,6 +257,8 @@ class RouterConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.client_certificates and not self.tls_dir:
+            raise ConfigError("ROUTER_CLIENT_CERTIFICATES=on: needs ROUTER_TLS_DIR")
         if self.default_answer_tokens > self.max_answer_tokens:
             raise ConfigError(
                 f"ROUTER_DEFAULT_ANSWER_TOKENS={self.default_answer_tokens}: "

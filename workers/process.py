@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import grpc
+
 from ponder import rpc, tasks
 from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
 from ponder.settler import Settler
 from ponder.spool import Spool
+from ponder.tls import ServerCertificates, TlsFiles
 from ponder.v1 import worker_pb2_grpc
 from workers.accounts import Accounts
 from workers.config import WorkerConfig
@@ -105,9 +108,17 @@ def _server_config(config: WorkerConfig) -> rpc.ServerConfig:
         services=(SERVICE,),
         endless_methods=ENDLESS_METHODS,
         reflection=config.reflection,
+        credentials=_credentials(config),
         notice_s=config.notice_s,
         grace_s=config.grace_s,
     )
+
+
+def _credentials(config: WorkerConfig) -> grpc.ServerCredentials | None:
+    if config.tls_dir is None:
+        return None
+    files = TlsFiles.of_listener(str(config.tls_dir), "WORKER_TLS_DIR", asks_clients=True)
+    return ServerCertificates(files).credentials()
 
 
 def _load(config: WorkerConfig) -> tuple[AsyncEngine, Prompts, Limits]:

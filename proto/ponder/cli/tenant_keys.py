@@ -20,7 +20,7 @@ def subject() -> None:
 
     The name is one of the certificate's subject alternative names, such as
     spiffe://example.org/acme or client.example.org; its common name if it has none. It counts only
-    where ROUTER_TLS_CLIENT_CA makes the router verify certificates.
+    where ROUTER_CLIENT_CERTIFICATES=on makes the router ask for certificates.
     """
 
 
