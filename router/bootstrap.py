@@ -43,6 +43,8 @@ from router.upkeep import ClassifierUpkeep, open_upkeep
 from router.worker_gauges import WorkerGauges
 
 _REDIS_RETRY_S: Final = 0.2
+# What a request has besides its prompt, generously. A prompt somewhat too long is refused by name.
+_MESSAGE_OVERHEAD_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +274,7 @@ def _server_config(config: RouterConfig) -> ServerConfig:
         services=(SERVICE,),
         reflection=config.reflection,
         credentials=tls.listener_credentials(config),
+        max_message_bytes=2 * config.max_prompt_bytes + _MESSAGE_OVERHEAD_BYTES,
         grace_s=config.drain_grace_s,
     )
 
