@@ -9,14 +9,17 @@ from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner
 
 from ponder import rpc, tasks
+from ponder.cli import main
 from ponder.environment import ConfigError
-from ponder.tls import Dialler, ServerCertificates, TlsFiles
+from ponder.tls import Dialler, ServerCertificates, TlsFiles, folder_dialler
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1 import reasoner_pb2_grpc, worker_pb2_grpc
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_MODERATE
 from router.config import RouterConfig
+from router.openai.router_client import open_channel
 from router.worker_link import WorkerLink
 from tests.certificates import Authority
 from tests.router.conftest import DEADLINE_S, Stack, eventually, request
@@ -133,3 +136,31 @@ async def test_a_worker_by_tls_is_not_met_without(tmp_path):
         assert not link.is_alive
         await tasks.stop([watching])
         await link.close()
+
+
+async def test_the_command_line_and_the_front_door_call_by_tls(start, tmp_path):
+    ours = Authority()
+    client = ours.folder(tmp_path / "client", "client")
+    tls_dir = ours.folder(tmp_path / "router")
+    async with start(tls_dir=tls_dir, client_certificates=True) as stack:
+        target = f"127.0.0.1:{stack.router.server.port}"
+        asked = ["ask", "What is 2 + 2?", "--target", target]
+        by_tls = await asyncio.to_thread(CliRunner().invoke, main, [*asked, "--tls-dir", client])
+        without = await asyncio.to_thread(CliRunner().invoke, main, asked)
+        dialler = folder_dialler(client, "OPENAI_DOOR_ROUTER_TLS_DIR")
+        async with open_channel(target, dialler) as channel:
+            stub: Any = reasoner_pb2_grpc.ReasonerStub(channel)
+            planned = stub.Plan(pb.PlanRequest(request=request()), timeout=DEADLINE_S)
+            assert await planned.code() == grpc.StatusCode.OK
+
+    assert by_tls.exit_code == 0, by_tls.output
+    assert by_tls.stdout.startswith("after ")
+    assert without.exit_code == 1
+
+
+def test_a_folder_without_certificates_is_told_in_one_line(tmp_path):
+    asked = ["ask", "q", "--target", "127.0.0.1:1", "--tls-dir", str(tmp_path)]
+    result = CliRunner().invoke(main, asked)
+
+    assert result.exit_code == 1
+    assert "PONDER_TLS_DIR: needs ca.crt" in result.output

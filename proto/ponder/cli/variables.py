@@ -9,7 +9,8 @@ PREFIX: Final = "PONDER_"
 TARGET: Final = "PONDER_TARGET"
 API_KEY: Final = "PONDER_API_KEY"
 REDIS_URL: Final = "PONDER_REDIS_URL"
-_KNOWN: Final = (API_KEY, REDIS_URL, TARGET)
+TLS_DIR: Final = "PONDER_TLS_DIR"
+_KNOWN: Final = (API_KEY, REDIS_URL, TARGET, TLS_DIR)
 
 
 def refuse_unknown(names: Iterable[str]) -> None:
