@@ -15,11 +15,11 @@ from opentelemetry.metrics import MeterProvider
 from ponder import rpc, tasks
 from ponder.environment import ConfigError
 from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
-from ponder.rpc import RpcServer, ServerConfig
+from ponder.rpc import RpcServer
 from ponder.settler import Settler
 from ponder.spool import Spool, SpoolInUse
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
-from router import tls
+from router import sockets
 from router.allowance import Allowances
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
@@ -32,7 +32,7 @@ from router.pools import Pools, PoolsConfig
 from router.predictions import Predictions, Segment
 from router.queries import QueryParser
 from router.replies import RecentReplies
-from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
+from router.service import ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
 from router.shadowing import Shadowing
 from router.telemetry import Telemetry, meter_provider
@@ -43,8 +43,6 @@ from router.upkeep import ClassifierUpkeep, open_upkeep
 from router.worker_gauges import WorkerGauges
 
 _REDIS_RETRY_S: Final = 0.2
-# What a request has besides its prompt, generously. A prompt somewhat too long is refused by name.
-_MESSAGE_OVERHEAD_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +83,7 @@ async def open_router(config: RouterConfig, meters: MeterProvider) -> AsyncItera
     """
     tenants, classifying = open_tenants(config), Classifying(load_classifiers(config.classifier))
     telemetry = Telemetry(meters)
-    server = RpcServer(_server_config(config))
+    server = RpcServer(sockets.server_config(config))
     async with AsyncExitStack() as stack:
         connections = await _connect(config, tenants, classifying, telemetry, stack)
         parts = _service_parts(config, connections, telemetry, classifying, tenants)
@@ -213,7 +211,7 @@ def _pools_config(config: RouterConfig) -> PoolsConfig:
         targets={POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers},
         easy_cap_of=lambda model: config.tiers_of(model).easy_cap,
         resolve_interval_s=config.resolve_interval_s,
-        dialler=tls.worker_dialler(config),
+        dialler=sockets.worker_dialler(config),
     )
 
 
@@ -266,17 +264,6 @@ def _worth_tokens(config: RouterConfig, classifying: Classifying) -> Callable[[s
         return math.inf if is_cold else config.worth_tokens or math.inf
 
     return worth_tokens
-
-
-def _server_config(config: RouterConfig) -> ServerConfig:
-    return ServerConfig(
-        address=config.listen,
-        services=(SERVICE,),
-        reflection=config.reflection,
-        credentials=tls.listener_credentials(config),
-        max_message_bytes=2 * config.max_prompt_bytes + _MESSAGE_OVERHEAD_BYTES,
-        grace_s=config.drain_grace_s,
-    )
 
 
 async def _open_ledger(config: RouterConfig, stack: AsyncExitStack) -> Ledger:

@@ -77,6 +77,16 @@ async def test_the_name_in_the_certificate_is_checked(tmp_path):
         assert await call(address, client, name="worker.internal")
 
 
+async def test_an_address_that_was_looked_up_must_say_the_name_it_was_looked_up_for(tmp_path):
+    ours = Authority()
+    files = TlsFiles.of_client(without_pair(ours.folder(tmp_path / "client")), "CLIENT_DIR")
+    async with listening(ours.folder(tmp_path / "server", "worker.internal")) as address:
+        for name, is_right in (("worker.internal", True), ("other.internal", False)):
+            channel = Dialler(files).open(address, rpc.channel_options(), f"{name}:50061")
+            assert await gets_in(channel) is is_right
+            await channel.close()
+
+
 async def test_a_new_certificate_is_shown_without_a_restart(tmp_path):
     old, new = Authority(), Authority()
     trusts_new = without_pair(new.folder(tmp_path / "client"))
