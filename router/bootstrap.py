@@ -1,13 +1,11 @@
 """Builds the router from its configuration: the one place that picks the real parts."""
 
-import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import NoOpTracerProvider, TracerProvider
@@ -15,17 +13,19 @@ from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 from ponder import rpc, tasks
 from ponder.exporters import meter_provider, tracer_provider
 from ponder.ledger import Ledger
-from ponder.rpc import RpcServer, ServerConfig
+from ponder.rpc import RpcServer
 from ponder.settler import Settler
 from ponder.spool import Spool
 from ponder.tracing import Tracing
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from ponder.v1.operations_pb2_grpc import add_OperationsServicer_to_server
+from router import sockets
+from router.allowance import Allowances
 from router.classification import Classifying, load_classifiers
 from router.config import RouterConfig
 from router.dispatcher import Dispatcher, DispatcherConfig
+from router.in_flight import InFlight
 from router.limits import CurrentLimits
-from router.operations import SERVICE as OPERATIONS
 from router.operations import Observed, OperationsService
 from router.outcome_gauges import OutcomeGauges
 from router.pipeline import Pipeline, PipelineParts
@@ -35,11 +35,12 @@ from router.predictions import Predictions
 from router.queries import QueryParser
 from router.replies import RecentReplies
 from router.served import reading, served_models, served_segments
-from router.service import SERVICE, ReasonerService, ServiceParts, add_to_server
+from router.service import ReasonerService, ServiceParts, add_to_server
 from router.settlements import Settlements
 from router.shadowing import Shadowing
 from router.storage import open_ledger, open_spool
 from router.telemetry import Telemetry
+from router.tenant_upkeep import TenantUpkeep, open_tenants
 from router.tenants import Tenants
 from router.tiers import parse_tier
 from router.upkeep import ClassifierUpkeep, open_upkeep
@@ -71,7 +72,8 @@ class _Connections:
     shadowing: Shadowing
     upkeep: ClassifierUpkeep
     outcomes: OutcomeGauges
-    replies: RecentReplies
+    in_flight: InFlight
+    allowances: Allowances
 
 
 async def serve(config: RouterConfig, environ: Mapping[str, str]) -> None:
@@ -89,9 +91,9 @@ async def open_router(
 
     Raises ConfigError, ponder.rpc.BindError.
     """
-    tenants, classifying = _tenants(config), Classifying(load_classifiers(config.classifier))
+    tenants, classifying = open_tenants(config), Classifying(load_classifiers(config.classifier))
     telemetry = Telemetry(meters, Tracing(tracers or NoOpTracerProvider()))
-    server = RpcServer(_server_config(config))
+    server = RpcServer(sockets.server_config(config))
     async with AsyncExitStack() as stack:
         connections = await _connect(config, tenants, classifying, telemetry, stack)
         parts = _service_parts(config, connections, telemetry, classifying, tenants)
@@ -123,18 +125,23 @@ async def _connect(
     upkeep = open_upkeep(config, ledger, classifying, read, shadowing, telemetry)
     outcomes = OutcomeGauges(ledger, telemetry)
     models, interval_s = served_models(config, pools), config.refresh_interval_s
+    stored = TenantUpkeep(config, ledger, tenants)
+    await stored.refresh()  # before the first call, not only soon after
     await stack.enter_async_context(
-        _running(
+        tasks.running(
             pools.run(),
             settler.run(),
             predictions.run(segments, interval_s),
             outcomes.run(segments, interval_s),
             WorkerGauges(pools, telemetry).run(models, interval_s),
             upkeep.run(models, interval_s),
+            stored.run(),
         )
     )
     settlements = Settlements(settler, f"router {config.listen}")
     stack.push_async_callback(settlements.wait_until_idle)
+    allowances = Allowances(ledger.quotas, telemetry, config.tiers_of)
+    stack.push_async_callback(allowances.wait_until_idle)
     return _Connections(
         ledger=ledger,
         spool=spool,
@@ -145,7 +152,8 @@ async def _connect(
         shadowing=shadowing,
         upkeep=upkeep,
         outcomes=outcomes,
-        replies=RecentReplies(config.reply_cache_size, config.reply_cache_ttl_s),
+        in_flight=InFlight(),
+        allowances=allowances,
     )
 
 
@@ -167,11 +175,13 @@ def _service_parts(
     rng = random.Random()
     limits = connections.limits
     parts = PipelineParts(
+        allowances=connections.allowances,
         classifying=classifying,
         predictions=connections.predictions,
         limits=limits,
         dispatcher=_dispatcher(config, connections, limits, telemetry),
-        replies=connections.replies,
+        in_flight=connections.in_flight,
+        replies=RecentReplies(config.reply_cache_size, config.reply_cache_ttl_s),
         shadowing=connections.shadowing,
         telemetry=telemetry,
     )
@@ -204,13 +214,13 @@ def _operations(
         classifying=classifying,
         predictions=connections.predictions,
         outcomes=connections.outcomes,
-        replies=connections.replies,
+        in_flight=connections.in_flight,
         spool=connections.spool,
         models=models,
         segments=served_segments(models, classifying.versions, tenants),
         tiers_of=config.tiers_of,
     )
-    has_tenants = bool(config.tenants_file)
+    has_tenants = bool(config.tenants_file) or config.stored_tenants
     return OperationsService(observed, config.operator_key_sha256, has_tenants=has_tenants)
 
 
@@ -238,17 +248,12 @@ def _policies(config: RouterConfig) -> Callable[[str], PolicyConfig]:
     return policy_of
 
 
-def _tenants(config: RouterConfig) -> Tenants:
-    if config.tenants_file:
-        return Tenants.load(Path(config.tenants_file))
-    return Tenants.open_to_all(parse_tier(config.max_tier))
-
-
 def _pools_config(config: RouterConfig) -> PoolsConfig:
     return PoolsConfig(
         targets={POOL_EASY: config.easy_workers, POOL_THINKING: config.thinking_workers},
         easy_cap_of=lambda model: config.tiers_of(model).easy_cap,
         resolve_interval_s=config.resolve_interval_s,
+        dialler=sockets.worker_dialler(config),
     )
 
 
@@ -267,23 +272,3 @@ def _worth_tokens(config: RouterConfig, classifying: Classifying) -> Callable[[s
         return math.inf if is_cold else config.worth_tokens or math.inf
 
     return worth_tokens
-
-
-def _server_config(config: RouterConfig) -> ServerConfig:
-    return ServerConfig(
-        address=config.listen,
-        services=(SERVICE, OPERATIONS),
-        reflection=config.reflection,
-        grace_s=config.drain_grace_s,
-    )
-
-
-@asynccontextmanager
-async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Background work for the duration of the block; if any of it fails, so does the block."""
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(coroutine) for coroutine in work]
-        try:
-            yield
-        finally:
-            await tasks.stop(running)

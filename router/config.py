@@ -84,7 +84,13 @@ class RouterConfig:
     tenants_file: str = variable(
         "",
         environment.text,
-        meaning="TOML file of tenants and hashed keys; unset: everybody is tenant local.",
+        meaning="TOML file of tenants, plans and hashed keys; unset, and without stored tenants: "
+        "everybody is tenant local.",
+    )
+    stored_tenants: bool = variable(
+        False,
+        environment.switch,
+        meaning="Know the tenants in Redis, which `ponder tenants` manages.",
     )
     operator_key_sha256: str = variable(
         "",
@@ -95,7 +101,7 @@ class RouterConfig:
     max_tier: str = variable(
         "research",
         environment.one_of(*_TIER_NAMES),
-        meaning="Largest tier of tenant local, when there is no tenants file.",
+        meaning="Largest tier of tenant local, when everybody is.",
     )
     default_tier: str = variable(
         "moderate",
@@ -221,6 +227,29 @@ class RouterConfig:
         unit="s",
         meaning="How long running requests may go on after SIGTERM.",
     )
+    tls_dir: str = variable(
+        "",
+        environment.text,
+        meaning="Folder with tls.crt and tls.key, PEM: clients are served by TLS alone. New files "
+        "are used without a restart.",
+    )
+    client_certificates: bool = variable(
+        False,
+        environment.switch,
+        meaning="Take only clients with a certificate that ca.crt in the TLS folder signed; it "
+        "names the tenant unless a key does.",
+    )
+    worker_tls_dir: str = variable(
+        "",
+        environment.text,
+        meaning="Folder with ca.crt, which signs the workers, and tls.crt and tls.key to show "
+        "them; unset: workers are called without TLS.",
+    )
+    worker_tls_name: str = variable(
+        "",
+        environment.text,
+        meaning="Name in the workers' certificates; unset: the host of each address.",
+    )
     reflection: bool = variable(
         False, environment.switch, meaning="Offer gRPC reflection, for grpcurl and the like."
     )
@@ -234,6 +263,8 @@ class RouterConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.client_certificates and not self.tls_dir:
+            raise ConfigError("ROUTER_CLIENT_CERTIFICATES=on: needs ROUTER_TLS_DIR")
         if self.default_answer_tokens > self.max_answer_tokens:
             raise ConfigError(
                 f"ROUTER_DEFAULT_ANSWER_TOKENS={self.default_answer_tokens}: "

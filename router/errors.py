@@ -9,6 +9,7 @@ RouterError
   NoWorkerAvailable    UNAVAILABLE
   WorkersSaturated     RESOURCE_EXHAUSTED
   Quarantined          FAILED_PRECONDITION
+  QuotaExhausted       RESOURCE_EXHAUSTED
   LedgerGone           UNAVAILABLE
   WorkerMisbehaved     INTERNAL
 """
@@ -76,6 +77,12 @@ class Quarantined(RouterError):
     """Workers crashed while they ran the request: it is not tried on another."""
 
     status = "FAILED_PRECONDITION"
+
+
+class QuotaExhausted(RouterError):
+    """The tenant's plan has no tokens, or no place, left for it now."""
+
+    status = "RESOURCE_EXHAUSTED"
 
 
 class LedgerGone(RouterError):

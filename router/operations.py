@@ -16,11 +16,11 @@ from ponder.v1 import operations_pb2 as pb
 from ponder.v1 import operations_pb2_grpc
 from ponder.v1.budget_pb2 import Tier
 from router.classification import Classifying
+from router.in_flight import InFlight
 from router.outcome_gauges import OutcomeGauges
 from router.pools import Pools
 from router.predictions import Predictions, Segment
 from router.recent import Key, RecentSums
-from router.replies import RecentReplies
 from router.tiers import TIERS, TiersOf, pool_name, tier_name
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["Operations"].full_name
@@ -42,7 +42,7 @@ class Observed:
     classifying: Classifying
     predictions: Predictions
     outcomes: OutcomeGauges
-    replies: RecentReplies
+    in_flight: InFlight
     spool: Spool
     models: Callable[[], Sequence[str]]
     segments: Callable[[], Iterable[Segment]]
@@ -81,7 +81,7 @@ def status(observed: Observed, uptime_s: float) -> pb.StatusReply:
     return pb.StatusReply(
         uptime_s=uptime_s,
         recent_s=observed.recent.covered_s,
-        in_flight=observed.replies.num_in_flight,
+        in_flight=len(observed.in_flight),
         workers=_workers(observed.pools),
         models=[_model(observed, model, sums) for model in observed.models()],
         tenants=_tenants(sums),

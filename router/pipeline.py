@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from ponder.v1.budget_pb2 import ThinkingStop
 from ponder.v1.reasoner_pb2 import Clamp
 from router import policy, spans
+from router.allowance import Allowances
 from router.classification import Classifying
 from router.decisions import Decided, Decision, Event, Finished, Prediction, Reply
 from router.dispatcher import Dispatcher
 from router.errors import DeadlineTooShort, WorkersSaturated
+from router.in_flight import InFlight
 from router.journey import Journey
 from router.limits import CurrentLimits
 from router.policy import Choice, PolicyConfig
@@ -30,10 +32,12 @@ _log = logging.getLogger(__name__)
 class PipelineParts:
     """What the pipeline works with."""
 
+    allowances: Allowances
     classifying: Classifying
     predictions: Predictions
     limits: CurrentLimits
     dispatcher: Dispatcher
+    in_flight: InFlight
     replies: RecentReplies
     shadowing: Shadowing
     telemetry: Telemetry
@@ -59,14 +63,23 @@ class Pipeline:
     async def reason(self, query: Query) -> AsyncGenerator[Event, None]:
         """The decision first, the finished reply last. Raises RouterError.
 
-        Leaving early cancels the request; its worker settles what was spent.
+        The same request again, by its id, joins the one under way or gets its reply. When all have
+        left early it is cancelled; its worker settles what was spent.
         """
         if reply := self._parts.replies.find(query):
             yield Decided(reply.decision)
             yield Finished(reply)
             return
-        with self._parts.replies.claim(query):
-            decision = self._admit(query)
+        async with aclosing(
+            self._parts.in_flight.follow(query, lambda: self._run(query))
+        ) as events:
+            async for event in events:
+                yield event
+
+    async def _run(self, query: Query) -> AsyncGenerator[Event, None]:
+        decided = self._admit(query)
+        async with self._parts.allowances.admit(query, decided, self._admit) as admitted:
+            query, decision = admitted
             self._parts.shadowing.follow(query, decision)
             yield Decided(decision)
             journey = Journey(query, decision, store_prompts=self._store_prompts)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from ponder import tasks
+from ponder.tls import Dialler
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool
 from router import choice, discovery
 from router.admission import PoolLoad
@@ -36,12 +37,13 @@ class PoolsConfig:
     name has addresses, looked up every `resolve_interval_s`.
 
     `easy_cap_of` a model: most thinking that a worker of the easy pool is given, unless it tells
-    its own cap.
+    its own cap. `dialler` opens the connections; None: without TLS.
     """
 
     targets: Mapping[Pool.ValueType, Sequence[str]]
     easy_cap_of: Callable[[str], int]
     resolve_interval_s: float = 5.0
+    dialler: Dialler | None = None
 
 
 class Pools:
@@ -70,7 +72,7 @@ class Pools:
         ]
         self._links = {
             pool: {
-                target: WorkerLink(target, rng)
+                target: WorkerLink(target, rng, dialler=config.dialler)
                 for target in targets
                 if discovery.parse_name(target) is None
             }
@@ -218,7 +220,9 @@ class Pools:
                 del self._links[pool][address]
                 known.pop(address).retire()
             for address in addresses - self._links[pool].keys():
-                known[address] = self._add(pool, WorkerLink(address, self._rng, str(name)), group)
+                known[address] = self._add(
+                    pool, WorkerLink(address, self._rng, str(name), self._config.dialler), group
+                )
 
     def _add(self, pool: Pool.ValueType, link: WorkerLink, group: asyncio.TaskGroup) -> WorkerLink:
         self._links[pool][link.address] = link

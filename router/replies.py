@@ -1,9 +1,8 @@
-"""Request ids in use and replies of late, so that a repeated request is not run twice."""
+"""Replies of late, so that a request which is repeated after its end is not run twice."""
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from router.decisions import Reply
@@ -30,12 +29,6 @@ class RecentReplies:
         self._ttl_s = ttl_s
         self._clock = clock
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
-        self._in_flight: set[_Key] = set()
-
-    @property
-    def num_in_flight(self) -> int:
-        """Requests that are being answered."""
-        return len(self._in_flight)
 
     def find(self, query: Query) -> Reply | None:
         """The reply that the same request got. Raises DuplicateRequest when it was another one."""
@@ -45,20 +38,6 @@ class RecentReplies:
         if kept.fingerprint != query.fingerprint:
             raise DuplicateRequest("request_id was used for a different request; use a new one")
         return kept.reply
-
-    @contextmanager
-    def claim(self, query: Query) -> Iterator[None]:
-        """Holds the id for the duration of the block. Raises DuplicateRequest."""
-        key = _key(query)
-        if key in self._in_flight:
-            raise DuplicateRequest(
-                "request_id is being answered right now; wait for that reply, or use a new id"
-            )
-        self._in_flight.add(key)
-        try:
-            yield
-        finally:
-            self._in_flight.discard(key)
 
     def keep(self, query: Query, reply: Reply) -> None:
         """For those who ask again."""

@@ -115,7 +115,7 @@ class ReasonerService:
     def _tenant(self, context: Context) -> Tenant:
         metadata = context.invocation_metadata() or ()
         return self._parts.tenants.authenticate(
-            {key: value for key, value in metadata if isinstance(value, str)}
+            {key: value for key, value in metadata if isinstance(value, str)}, _identities(context)
         )
 
     async def _record(self, request: pb.FeedbackRequest, tenant: Tenant) -> None:
@@ -142,6 +142,12 @@ class ReasonerService:
         hint = error.retry_after_s
         trailing = () if hint is None else ((rpc.RETRY_AFTER_KEY, str(math.ceil(hint * 1e3))),)
         await context.abort(grpc.StatusCode[error.status], str(error), trailing)
+
+
+def _identities(context: Context) -> list[str]:
+    """Names in the client's certificate; none unless it had to show one."""
+    found = context.peer_identities() or ()
+    return [name.decode(errors="replace") for name in found]
 
 
 def add_to_server(service: ReasonerService, server: grpc.aio.Server) -> None:

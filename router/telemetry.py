@@ -44,6 +44,7 @@ class Degraded(Enum):
     CLASSIFIER = "classifier"
     COUNTS = "counts"
     POOL = "pool"
+    QUOTAS = "quotas"
 
 
 class Source(Enum):

@@ -11,6 +11,7 @@ from typing import Final
 import grpc
 
 from ponder import rpc
+from ponder.tls import Dialler, Line
 from ponder.tracing import Metadata
 from ponder.v1 import worker_pb2, worker_pb2_grpc
 from router.ejection import Pace
@@ -77,8 +78,16 @@ class WorkerState(Enum):
 class WorkerLink:
     """One worker. Alive while its Watch stream delivers. A router.choice.Candidate."""
 
-    def __init__(self, address: str, rng: random.Random, name: str | None = None) -> None:
-        """`name`: what it is called, as host:port, where `address` was looked up."""
+    def __init__(
+        self,
+        address: str,
+        rng: random.Random,
+        name: str | None = None,
+        dialler: Dialler | None = None,
+    ) -> None:
+        """`name`: what it is called, as host:port, where `address` was looked up. `dialler` opens
+        the connection; None: without TLS.
+        """
         self.address = address
         self._load: worker_pb2.Load | None = None
         self._num_others = 0
@@ -90,10 +99,9 @@ class WorkerLink:
         self._is_unused = asyncio.Event()
         self._rng = rng
         authority = (("grpc.default_authority", name),) if name else ()
-        self._channel = grpc.aio.insecure_channel(
-            address, options=(*rpc.channel_options(), *_RECONNECT, *authority)
-        )
-        self._stub = worker_pb2_grpc.WorkerStub(self._channel)
+        options = (*rpc.channel_options(), *_RECONNECT, *authority)
+        self._line = Line(dialler or Dialler(), address, options, name)
+        self._stub = worker_pb2_grpc.WorkerStub(self._line.channel)
         self._calls: set[_ThinkCall] = set()
         self._given_up: set[_ThinkCall] = set()
 
@@ -207,6 +215,8 @@ class WorkerLink:
             on_change()
             await asyncio.sleep(retry_s * self._rng.uniform(0.5, 1.0))
             retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
+            if self._line.renew():
+                self._stub = worker_pb2_grpc.WorkerStub(self._line.channel)
 
     async def think(
         self,
@@ -243,7 +253,7 @@ class WorkerLink:
             call.cancel()
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._line.close()
 
     def _note_use(self) -> None:
         if self.is_retired and not self._num_expected:

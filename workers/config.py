@@ -206,6 +206,12 @@ class WorkerConfig:
         unit="s",
         meaning="How long after SIGTERM requests are still taken, for routers to see NOT_SERVING.",
     )
+    tls_dir: Path | None = variable(
+        None,
+        environment.optional(environment.path),
+        meaning="Folder with tls.crt, tls.key, ca.crt: only routers with a certificate that "
+        "ca.crt signed are served; it should sign no others. auto: without TLS.",
+    )
     reflection: bool = variable(
         False, environment.switch, meaning="Offer gRPC reflection, for grpcurl and the like."
     )

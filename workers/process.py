@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import grpc
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
@@ -20,6 +21,7 @@ from ponder.exporters import meter_provider, tracer_provider
 from ponder.ledger import Ledger, LedgerConfig, LedgerUnavailable
 from ponder.settler import Settler
 from ponder.spool import Spool
+from ponder.tls import ServerCertificates, TlsFiles
 from ponder.tracing import Tracing
 from ponder.v1 import worker_pb2_grpc
 from workers.accounts import Accounts
@@ -129,9 +131,17 @@ def _server_config(config: WorkerConfig) -> rpc.ServerConfig:
         services=(SERVICE,),
         endless_methods=ENDLESS_METHODS,
         reflection=config.reflection,
+        credentials=_credentials(config),
         notice_s=config.notice_s,
         grace_s=config.grace_s,
     )
+
+
+def _credentials(config: WorkerConfig) -> grpc.ServerCredentials | None:
+    if config.tls_dir is None:
+        return None
+    files = TlsFiles.of_listener(str(config.tls_dir), "WORKER_TLS_DIR", asks_clients=True)
+    return ServerCertificates(files).credentials()
 
 
 def _load(config: WorkerConfig) -> tuple[AsyncEngine, Prompts, Limits]:

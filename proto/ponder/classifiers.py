@@ -13,7 +13,8 @@ from typing import Any, Final, Self, TypeVar, cast
 from redis.asyncio import Redis
 
 from ponder import keys
-from ponder.ledger import Ledger, within
+from ponder.ledger import Ledger
+from ponder.redis_call import within
 from ponder.rollout import Change, Rollout, RolloutError, is_version
 from ponder.shadow import ShadowTally
 

@@ -1,6 +1,7 @@
 """Names of the ledger's keys in Redis.
 
-All keys of one model carry the same hash tag, so that one script may touch them on a cluster.
+All keys of one model carry the same hash tag, so that one script may touch them on a cluster; so do
+those of one tenant, whose plan counts over all models.
 Names that come from outside are percent-encoded: none can end a hash tag or reach another's key.
 """
 
@@ -9,6 +10,8 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 FEEDBACK: Final = "ponder:feedback"
+TENANTS: Final = "ponder:tenants"
+"""Hash: of each tenant JSON with its plan and the hashes of its keys."""
 ALL_TRACES: Final = "ponder:{*}:traces"
 """Glob of the traces of all models."""
 ALL_CLASSIFIERS: Final = "ponder:{*}:classifiers"
@@ -95,12 +98,32 @@ def shadow(model: str, version: str, window: int) -> str:
     return f"{_of_model(model)}:shadow:{_encode(version)}:{window}"
 
 
+def quota(tenant: str) -> str:
+    """Hash: what of its plan the tenant has used, see ponder/quotas.py."""
+    return f"{_of_tenant(tenant)}:quota"
+
+
+def reservations(tenant: str) -> str:
+    """Hash: of each request under way the tokens that are kept for it, and until when."""
+    return f"{_of_tenant(tenant)}:reservations"
+
+
+def charged(tenant: str, model: str, request_id: str) -> str:
+    """String: the request was charged to the tenant's plan."""
+    return f"{_of_tenant(tenant)}:charged:{_encode(model)}:{_encode(request_id)}"
+
+
 def _route(tenant: str | None) -> str:
     return "*" if tenant is None else _encode(tenant)
 
 
 def _of_model(model: str) -> str:
     return f"ponder:{{{_encode(model)}}}"
+
+
+def _of_tenant(tenant: str) -> str:
+    # The colon keeps it apart from any model: theirs is encoded.
+    return f"ponder:{{tenant:{_encode(tenant)}}}"
 
 
 def _encode(name: str) -> str:

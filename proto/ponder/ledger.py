@@ -3,7 +3,6 @@
 Written by whoever ends a request (through ponder/settler.py), read by the router and retraining.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass
@@ -13,13 +12,15 @@ from typing import Self, TypeVar, cast
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.typing import EncodableT, FieldT
 
 from ponder import keys
 from ponder.corrections import Corrections
 from ponder.counts import NeedCounts, Totals
 from ponder.outcomes import Outcomes
+from ponder.quotas import Quotas, RequestName
+from ponder.redis_call import LedgerUnavailable as LedgerUnavailable
+from ponder.redis_call import within
 from ponder.settle_script import LedgerConfig as LedgerConfig
 from ponder.settle_script import script_arguments, script_keys
 from ponder.settlement import Settlement, usage_from_dict
@@ -28,10 +29,6 @@ from ponder.v1.budget_pb2 import Usage
 T = TypeVar("T")
 _PAGE_SIZE = 500
 _SCAN_SIZE = 1_000
-
-
-class LedgerUnavailable(Exception):
-    """Redis did not take or give the record: gone, slow, full, read-only or wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +79,7 @@ class Ledger:
         self._config = config
         script = resources.files("ponder").joinpath("settle.lua").read_text(encoding="utf-8")
         self._settle = client.register_script(script)
+        self._quotas = Quotas(client, config.timeout_s)
 
     @classmethod
     def from_url(cls, url: str, config: LedgerConfig | None = None) -> Self:
@@ -108,8 +106,28 @@ class Ledger:
         """Returns when Redis answers."""
         await self._call(self._client.ping())
 
+    @property
+    def quotas(self) -> Quotas:
+        """What the tenants have used of their plans."""
+        return self._quotas
+
     async def settle(self, record: Settlement) -> Settled | Duplicate:
-        """Applies the record, unless its request was settled before."""
+        """Applies the record, unless its request was settled before, and charges the tenant's plan.
+
+        The plan counts over all models, so on a cluster it is another node's; hence two scripts.
+        Each happens once however often this is repeated, and whoever gets an error repeats it.
+        """
+        outcome = await self._settle_once(record)
+        usage = outcome.usage if isinstance(outcome, Duplicate) else record.usage
+        await self._quotas.charge(
+            RequestName(tenant=record.tenant, model=record.model, request_id=record.request_id),
+            usage.thinking_tokens,
+            finished_at_s=record.finished_at_s,
+            remembered_s=self._config.settled_life_s,
+        )
+        return outcome
+
+    async def _settle_once(self, record: Settlement) -> Settled | Duplicate:
         earlier = await self._call(
             self._settle(
                 keys=script_keys(record, self._config),
@@ -245,15 +263,6 @@ class Ledger:
 
     async def _call(self, reply: Awaitable[T]) -> T:
         return await within(self._config.timeout_s, reply)
-
-
-async def within(timeout_s: float, reply: Awaitable[T]) -> T:
-    """What Redis replies. Raises LedgerUnavailable, whatever went wrong."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await reply
-    except (RedisError, OSError, TimeoutError) as error:
-        raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 def _readable(record: dict[bytes, bytes]) -> Settlement | None:

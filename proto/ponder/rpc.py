@@ -20,6 +20,10 @@ PING_TIMEOUT_MS = 1_000
 # Pings that come faster than this are the client's fault; less than KEEPALIVE_MS, for jitter.
 MIN_PING_INTERVAL_MS = 1_000
 MAX_MESSAGE_BYTES = 16 << 20
+# Of one call: gRPC's own limits, set so that they cannot change unseen. From the first on a call
+# may be refused, from the second on it is.
+MAX_METADATA_BYTES = 8 << 10
+ABSOLUTE_MAX_METADATA_BYTES = 16 << 10
 # Trailing metadata of a refusal that will pass: after how many milliseconds to come again.
 RETRY_AFTER_KEY = "retry-after-ms"
 # After the last call ended its reply may still be on its way.
@@ -39,6 +43,7 @@ class ServerConfig:
 
     `endless_methods` are full method names of streams that never end by themselves; a drain does
     not wait for them. `notice_s` is how long callers are given to see NOT_SERVING and go elsewhere.
+    A message above `max_message_bytes` is refused before it is read.
     """
 
     address: str
@@ -46,6 +51,7 @@ class ServerConfig:
     endless_methods: tuple[str, ...] = ()
     reflection: bool = False
     credentials: grpc.ServerCredentials | None = None
+    max_message_bytes: int = MAX_MESSAGE_BYTES
     notice_s: float = 1.0
     grace_s: float = 30.0
 
@@ -65,7 +71,8 @@ class RpcServer:
         self.is_draining = False
         self._health = health.aio.HealthServicer()
         self.grpc_server = grpc.aio.server(
-            interceptors=[CallGuard(self._calls)], options=server_options()
+            interceptors=[CallGuard(self._calls)],
+            options=server_options(config.max_message_bytes),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)
         if config.reflection:
@@ -183,10 +190,12 @@ def channel_options() -> Options:
     )
 
 
-def server_options() -> Options:
+def server_options(max_message_bytes: int = MAX_MESSAGE_BYTES) -> Options:
     """For the server's side. Without so_reuseport=0 two servers could share one port unnoticed."""
     return (
-        *_common_options(),
+        *_common_options(max_message_bytes),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", ABSOLUTE_MAX_METADATA_BYTES),
         ("grpc.so_reuseport", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
     )
@@ -207,13 +216,13 @@ def remaining_s(context: HasDeadline, margin_s: float = 0.0) -> float | None:
     return None if left_s is None else max(0.0, left_s - margin_s)
 
 
-def _common_options() -> Options:
+def _common_options(max_received_bytes: int = MAX_MESSAGE_BYTES) -> Options:
     return (
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", max_received_bytes),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     )
 

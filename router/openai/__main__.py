@@ -37,8 +37,11 @@ def _run(config: DoorConfig) -> int:
         listening = bind(config.listen)
     except BindError as error:
         return _fail(f"OPENAI_DOOR_LISTEN: {error}", _FAILED)
-    with listening:
-        asyncio.run(run(config, listening))
+    try:
+        with listening:
+            asyncio.run(run(config, listening))
+    except ConfigError as error:
+        return _fail(error, _FAILED)
     return 0
 
 

@@ -30,6 +30,12 @@ class DoorConfig:
         environment.address,
         meaning="The router: host:port, whose addresses are used in turn, or unix:path.",
     )
+    router_tls_dir: str = variable(
+        "",
+        environment.text,
+        meaning="Folder with ca.crt, which signs the router, and tls.crt and tls.key where it asks "
+        "for them; unset: it is called without TLS.",
+    )
     models: tuple[str, ...] = variable(
         (),
         environment.names,

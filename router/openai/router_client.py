@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ponder import rpc
+from ponder.tls import Dialler
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1 import reasoner_pb2_grpc
 from router.openai.errors import ApiError, from_status, unreachable
@@ -111,7 +112,7 @@ def _hint_s(error: grpc.aio.AioRpcError) -> int:
     return math.ceil(int(hint) / 1e3)
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
-    """Uses every address of the name in turn. The caller closes it."""
+def open_channel(address: str, dialler: Dialler | None = None) -> grpc.aio.Channel:
+    """Uses every address of the name in turn. The caller closes it. None: without TLS."""
     turns = ("grpc.lb_policy_name", "round_robin")
-    return grpc.aio.insecure_channel(address, options=[*rpc.channel_options(), turns])
+    return (dialler or Dialler()).open(address, (*rpc.channel_options(), turns))

@@ -11,6 +11,7 @@ import grpc
 import uvicorn
 
 from ponder.rpc import BindError
+from ponder.tls import folder_dialler
 from router.openai.app import build_app
 from router.openai.config import DoorConfig
 from router.openai.router_client import RouterClient, open_channel
@@ -33,9 +34,10 @@ class DoorServer(uvicorn.Server):
 
 
 async def run(config: DoorConfig, listening: socket.socket) -> None:
-    """Serves until SIGTERM or SIGINT."""
+    """Serves until SIGTERM or SIGINT. Raises ConfigError."""
     loop = asyncio.get_running_loop()
-    async with open_channel(config.router) as channel:
+    dialler = folder_dialler(config.router_tls_dir, "OPENAI_DOOR_ROUTER_TLS_DIR")
+    async with open_channel(config.router, dialler) as channel:
         server = build_server(config, channel)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from ponder import tasks
 from ponder.counts import Totals
 from ponder.embedded_redis import EmbeddedRedis
 from ponder.ledger import Duplicate, Ledger, LedgerConfig, LedgerUnavailable, Settled
@@ -92,8 +93,7 @@ async def test_run_replays_when_redis_comes_back(tmp_path, spool, make_settlemen
             while (await patient.totals("model-1", "tenant-1")).requests == 0:  # noqa: ASYNC110
                 await asyncio.sleep(0)  # what is awaited happens in another process
 
-        running.cancel()
-        await asyncio.wait([running])
+        await tasks.stop([running])
         await ledger.close()
         await patient.close()
 

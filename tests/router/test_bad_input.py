@@ -10,6 +10,7 @@ import pytest
 
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_UNSPECIFIED, ChatMessage, Sampling
+from router.limits import CurrentLimits
 from tests.router.conftest import request
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -99,6 +100,37 @@ async def test_text_that_is_not_utf8_is_refused_with_a_reason(start, method):
     assert "must be UTF-8" in details
 
 
+async def test_what_is_far_too_large_is_refused_before_it_is_read(start):
+    async with start() as stack:
+        code, details = await stack.refusal(prompt="x" * 300_000)
+        wordy = (("x-note", "y" * 40_000),)
+        call = stack.stub.Plan(pb.PlanRequest(request=request()), metadata=wordy)
+
+        assert await call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert not stack.easy.requests
+        assert (await stack.reason()).answer  # the connection lives on
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "larger than max" in details
+
+
+async def test_a_failure_inside_tells_the_caller_nothing(start, monkeypatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("redis://user:password@host")
+
+    async with start() as stack:
+        monkeypatch.setattr(CurrentLimits, "of", fail)
+        code, details = await stack.refusal()
+
+    assert (code, details) == (grpc.StatusCode.INTERNAL, "internal error")
+
+
+async def test_a_stranger_is_told_nothing_about_the_request(start, tenants_file):
+    async with start(tenants_file=tenants_file) as stack:
+        code, _ = await stack.refusal(prompt="", tier=9)
+
+    assert code == grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_line_ends_tabs_and_other_scripts_are_fine(start):
     async with start() as stack:
         assert (await stack.reason(prompt="a\n\tb\r\nc: 日本語 🙂")).answer
@@ -146,18 +178,18 @@ async def test_a_deadline_lowers_the_budget_by_the_measured_speed(start):
     assert at_most - 20 < decision.budget_tokens <= at_most
 
 
-async def test_an_id_in_flight_is_refused(start):
+async def test_an_id_in_flight_is_refused_for_another_question(start):
     async with start() as stack:
         stack.easy.script.hold_at = 16
         first = asyncio.ensure_future(stack.reason(request_id="q-1"))
         await stack.easy.holding.wait()
-        code, details = await stack.refusal(request_id="q-1")
+        code, details = await stack.refusal(request_id="q-1", prompt="Something else?")
         stack.easy.release.set()
 
         assert (await first).answer
         assert len(stack.easy.requests) == 1
     assert code == grpc.StatusCode.ALREADY_EXISTS
-    assert "request_id is being answered" in details
+    assert "request_id is in use for a different request" in details
 
 
 async def test_a_settled_id_gets_its_reply_again(start):

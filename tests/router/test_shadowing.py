@@ -14,6 +14,7 @@ from classifier.errors import ClassifierError
 from ponder.bins import NUM_NEED_BINS
 from ponder.classifiers import ClassifierStore
 from ponder.ledger import Ledger
+from ponder.plans import TenantPlan
 from ponder.shadow import ShadowTally
 from ponder.v1.budget_pb2 import TIER_RESEARCH, TIER_SIMPLE, Sampling
 from router import policy
@@ -40,7 +41,7 @@ NOW_S = 1_800_000_000.0
 POLICY = PolicyConfig(tiers=TierTable(), default_tier=TIER_SIMPLE, exploration=0.0)
 QUERY = Query(
     request_id="r",
-    tenant=Tenant(name="local", max_tier=TIER_RESEARCH),
+    tenant=Tenant(name="local", plan=TenantPlan(max_tier=TIER_RESEARCH)),
     prompt="What is 2 + 2?",
     messages=(),
     text="What is 2 + 2?",

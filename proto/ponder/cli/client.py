@@ -10,6 +10,9 @@ import grpc
 from grpc import StatusCode
 
 from ponder import rpc
+from ponder.cli import variables
+from ponder.environment import ConfigError
+from ponder.tls import folder_dialler
 from ponder.v1 import reasoner_pb2_grpc
 
 API_KEY_HEADER = "authorization"
@@ -31,11 +34,14 @@ _REMEDIES: Mapping[StatusCode, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where the router is, whose key is used, and how long a call may take in seconds."""
+    """Where the router is, whose key is used, how long a call may take in seconds, and the folder
+    of certificates; empty: without TLS.
+    """
 
     target: str
     api_key: str | None
     timeout_s: float
+    tls_dir: str = ""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -66,7 +72,11 @@ async def reasoner(connection: Connection) -> AsyncIterator["reasoner_pb2_grpc.R
 @asynccontextmanager
 async def connected(connection: Connection) -> AsyncIterator[grpc.aio.Channel]:
     """A channel that has found a server. Raises RequestFailed."""
-    async with rpc.open_channel(connection.target) as channel:
+    try:
+        dialler = folder_dialler(connection.tls_dir, variables.TLS_DIR)
+    except ConfigError as error:
+        raise RequestFailed(StatusCode.UNAVAILABLE.name, str(error), "") from error
+    async with dialler.open(connection.target, rpc.channel_options()) as channel:
         await _connect(channel, connection)
         yield channel
 

@@ -30,6 +30,13 @@ _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
     ),
     click.option("--api-key", envvar=variables.API_KEY, show_envvar=True, help="The tenant's key."),
     click.option(
+        "--tls-dir",
+        envvar=variables.TLS_DIR,
+        show_envvar=True,
+        metavar="DIR",
+        help="Call by TLS: folder with ca.crt, and tls.crt and tls.key where the router asks.",
+    ),
+    click.option(
         "--timeout",
         "timeout_s",
         type=click.FloatRange(0, min_open=True),
@@ -83,6 +90,7 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
         connection = Connection(
             target=options.pop("target"),
             api_key=options.pop("api_key"),
+            tls_dir=options.pop("tls_dir") or "",
             timeout_s=options.pop("timeout_s"),
         )
         command(connection=connection, request=_take_request(options), **options)

@@ -10,7 +10,8 @@ TARGET: Final = "PONDER_TARGET"
 API_KEY: Final = "PONDER_API_KEY"
 REDIS_URL: Final = "PONDER_REDIS_URL"
 SPAN_FILE: Final = "PONDER_SPAN_FILE"
-_KNOWN: Final = (API_KEY, REDIS_URL, SPAN_FILE, TARGET)
+TLS_DIR: Final = "PONDER_TLS_DIR"
+_KNOWN: Final = (API_KEY, REDIS_URL, SPAN_FILE, TARGET, TLS_DIR)
 
 
 def refuse_unknown(names: Iterable[str]) -> None:

@@ -58,7 +58,7 @@ class _ClampEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Clamp.ValueType
     DESCRIPTOR: _descriptor.EnumDescriptor
     CLAMP_UNSPECIFIED: _Clamp.ValueType  # 0
     CLAMP_ENTITLEMENT: _Clamp.ValueType  # 1
-    """The tenant's plan does not include the tier."""
+    """The tenant's plan does not include the tier, or has no tokens left for it now."""
     CLAMP_MAX_TIER: _Clamp.ValueType  # 2
     CLAMP_DEADLINE: _Clamp.ValueType  # 3
     """The deadline leaves no time for more."""
@@ -72,7 +72,7 @@ class Clamp(_Clamp, metaclass=_ClampEnumTypeWrapper):
 
 CLAMP_UNSPECIFIED: Clamp.ValueType  # 0
 CLAMP_ENTITLEMENT: Clamp.ValueType  # 1
-"""The tenant's plan does not include the tier."""
+"""The tenant's plan does not include the tier, or has no tokens left for it now."""
 CLAMP_MAX_TIER: Clamp.ValueType  # 2
 CLAMP_DEADLINE: Clamp.ValueType  # 3
 """The deadline leaves no time for more."""

@@ -1,0 +1,52 @@
+"""Which tenants a router knows: from its configuration, and from Redis, read in the background."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from ponder.ledger import Ledger, LedgerUnavailable
+from ponder.tenant_store import TenantStore
+from router.config import RouterConfig
+from router.tenants import Tenants
+from router.tiers import parse_tier
+
+_log = logging.getLogger(__name__)
+
+
+def open_tenants(config: RouterConfig) -> Tenants:
+    """Those of the configuration. Raises ConfigError."""
+    if config.tenants_file:
+        return Tenants.load(Path(config.tenants_file))
+    if config.stored_tenants:
+        return Tenants(())
+    return Tenants.open_to_all(parse_tier(config.max_tier))
+
+
+class TenantUpkeep:
+    """Keeps the tenants of Redis up to date in a router, if it is configured to know them."""
+
+    def __init__(self, config: RouterConfig, ledger: Ledger, tenants: Tenants) -> None:
+        self._is_on = config.stored_tenants
+        self._interval_s = config.refresh_interval_s
+        self._store = TenantStore.beside(ledger)
+        self._tenants = tenants
+        self._complaints: frozenset[str] = frozenset()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while self._is_on:
+            await self.refresh()
+            await asyncio.sleep(self._interval_s)
+
+    async def refresh(self) -> None:
+        """One round. What Redis does not give stands; an unreadable record lets nobody in."""
+        if not self._is_on:
+            return
+        try:
+            records, complaints = await self._store.read()
+            self._tenants.replace_stored(records)
+        except LedgerUnavailable:
+            complaints = ["the tenants in Redis cannot be read: the last known ones stand"]
+        for complaint in frozenset(complaints) - self._complaints:
+            _log.warning("%s", complaint)
+        self._complaints = frozenset(complaints)
