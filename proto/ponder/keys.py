@@ -9,6 +9,8 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 FEEDBACK: Final = "ponder:feedback"
+EPOCH: Final = "ponder:epoch"
+"""String: drawn when the Redis was found empty. Another value means another data set."""
 ALL_TRACES: Final = "ponder:{*}:traces"
 """Glob of the traces of all models."""
 ALL_CLASSIFIERS: Final = "ponder:{*}:classifiers"

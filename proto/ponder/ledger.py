@@ -5,6 +5,7 @@ Written by whoever ends a request (through ponder/settler.py), read by the route
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -107,6 +108,18 @@ class Ledger:
     async def ping(self) -> None:
         """Returns when Redis answers."""
         await self._call(self._client.ping())
+
+    async def identity(self) -> str:
+        """Which process answers, and which data set: another one may have forgotten settlements.
+
+        The first tells a failover and a restart, the second that everything was deleted.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(keys.EPOCH, secrets.token_hex(8), nx=True)
+        pipeline.get(keys.EPOCH)
+        pipeline.info("server")
+        _, epoch, info = await self._call(pipeline.execute())
+        return f"{info.get('run_id', '')} {cast(bytes, epoch).decode()}"
 
     async def settle(self, record: Settlement) -> Settled | Duplicate:
         """Applies the record, unless its request was settled before."""

@@ -7,14 +7,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final
 
+from ponder.journal import Journal
 from ponder.ledger import Duplicate, Ledger, LedgerUnavailable, Settled
 from ponder.settlement import Settlement
 from ponder.spool import Spool, SpoolFull
 
 _log = logging.getLogger(__name__)
+_REPLAYED_AT_ONCE: Final = 16
+# The Redis is asked this often whether it is still the same, with the same data.
+_CHECK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class Settler:
 
     So a Redis that hangs delays one request by the ledger's timeout, not every request. A record
     that the ledger took without our learning of it is spooled as well; the ledger knows it again.
+    What the ledger acknowledged is kept for minutes in a journal beside the spool, with the usage
+    that counts, and settled again when Redis failed over, restarted or was emptied.
     """
 
     def __init__(
@@ -45,6 +53,10 @@ class Settler:
         self._spool = spool
         self._retry_s = retry_s
         self._clock = clock
+        self._journal = Journal(spool.directory, clock=clock)
+        self._identity: str | None = None
+        self._forgotten: Iterator[Settlement] = iter(())
+        self._batch: list[Settlement] = []
         self._spool_lock = asyncio.Lock()
         self._spooled = asyncio.Event()
         self._settling: set[asyncio.Task[Settled | Duplicate | Spooled | Lost]] = set()
@@ -64,15 +76,40 @@ class Settler:
             await asyncio.wait(self._settling)
 
     async def run(self) -> None:
-        """Replays the spool whenever it holds something. Runs until cancelled."""
+        """Replays the spool whenever it holds something, and the journal when Redis may have
+        forgotten what it acknowledged. Runs until cancelled.
+        """
         while True:
-            await self._spooled.wait()
             try:
-                num_settled = await self.replay()
-                _log.info("replayed %d settlements", num_settled)
+                await self.replay_forgotten()
+                if num_settled := await self.replay():
+                    _log.info("replayed %d settlements", num_settled)
             except (LedgerUnavailable, OSError) as error:
-                _log.warning("replay waits %.1f s: %s", self._retry_s, error)
+                if self._spooled.is_set():
+                    _log.warning("replay waits %.1f s: %s", self._retry_s, error)
                 await asyncio.sleep(self._retry_s)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._spooled.wait(), _CHECK_S)
+
+    async def replay_forgotten(self) -> None:
+        """Settles the journal again, if Redis is not the one that acknowledged it.
+
+        Raises LedgerUnavailable; the next call goes on from there.
+        """
+        identity = await self._ledger.identity()
+        if identity != self._identity:
+            if self._settling:  # what the earlier one acknowledged just now
+                await asyncio.wait(self._settling)
+            self._identity, self._batch = identity, []
+            self._forgotten = self._journal.records()
+        num_settled = 0
+        while self._next_batch():
+            outcomes = await asyncio.gather(*map(self._ledger.settle, self._batch))
+            num_settled += sum(isinstance(outcome, Settled) for outcome in outcomes)
+            self._batch = []
+        if num_settled:
+            _log.warning("Redis had forgotten %d settlements; settled again", num_settled)
 
     async def replay(self) -> int:
         """Settles everything in the spool and returns how many records that were.
@@ -87,8 +124,24 @@ class Settler:
     async def _settle(self, record: Settlement) -> Settled | Duplicate | Spooled | Lost:
         if not self._spooled.is_set():
             with contextlib.suppress(LedgerUnavailable):
-                return await self._ledger.settle(record)
+                return self._keep(record, await self._ledger.settle(record))
         return await self._append(record)
+
+    def _keep(self, record: Settlement, outcome: Settled | Duplicate) -> Settled | Duplicate:
+        """In the journal, with the usage that counts: whoever told it can say it again."""
+        if isinstance(outcome, Duplicate):
+            record = replace(record, usage=outcome.usage)
+        try:
+            self._journal.append(record)
+        except OSError as error:
+            _log.warning("not in the journal, should Redis forget it: %s", error)
+        return outcome
+
+    def _next_batch(self) -> list[Settlement]:
+        if not self._batch:
+            recent = (record for record in self._forgotten if not self._is_too_old(record))
+            self._batch = list(islice(recent, _REPLAYED_AT_ONCE))
+        return self._batch
 
     async def _settle_next(self) -> bool:
         async with self._spool_lock:
@@ -100,7 +153,7 @@ class Settler:
             _log.error("a spooled settlement is too old to tell from a new one; set aside")
             await self._advance(self._spool.reject)
         else:
-            await self._ledger.settle(record)
+            self._keep(record, await self._ledger.settle(record))
             await self._advance(self._spool.done)
         return True
 

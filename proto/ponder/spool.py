@@ -45,6 +45,11 @@ class Spool:
         self._drop_torn_tail()
 
     @property
+    def directory(self) -> Path:
+        """Held by this process alone while the spool is open."""
+        return self._directory
+
+    @property
     def is_empty(self) -> bool:
         """Nothing waits to be replayed."""
         return self._size_bytes() == self._read_offset
