@@ -30,6 +30,17 @@ def totals(model: str, tenant: str) -> str:
     return f"{_of_model(model)}:totals:{_encode(tenant)}"
 
 
+def totals_of_all(model: str) -> str:
+    """Glob of the totals of all tenants."""
+    name = re.sub(r"([*?\[\]\\])", r"\\\1", _of_model(model))
+    return f"{name}:totals:*"
+
+
+def tenant_of_totals(key: str) -> str:
+    """The tenant of a key that totals() made."""
+    return unquote(key.rpartition(":")[2])
+
+
 def counts(model: str, version: str, tenant: str | None, window: int) -> str:
     """Hash of one time window: `B:n:K` events in bin K and `B:r:K` requests at risk in it, among
     those whose predicted bin was B. Without a tenant: of all tenants together.

@@ -6,7 +6,7 @@ Written by whoever ends a request (through ponder/settler.py), read by the route
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Self, TypeVar, cast
@@ -137,6 +137,14 @@ class Ledger:
         """What the request was settled with, or None."""
         found = await self._call(self._client.get(keys.settled(model, tenant, request_id)))
         return None if found is None else usage_from_dict(json.loads(found))
+
+    async def settled_usages(self, names: Sequence[tuple[str, str, str]]) -> list[Usage | None]:
+        """The same for many requests: model, tenant and request_id of each."""
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.get(keys.settled(*name))
+        found = await self._call(pipeline.execute())
+        return [None if one is None else usage_from_dict(json.loads(one)) for one in found]
 
     async def totals(self, model: str, tenant: str) -> Totals:
         """Everything the tenant ever spent on the model."""

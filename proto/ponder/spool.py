@@ -126,3 +126,17 @@ class Spool:
         self._file.seek(0)
         whole = sum(len(line) for line in self._file if line.endswith(b"\n"))
         self._file.truncate(whole)
+
+
+def pending_records(directory: Path) -> list[Settlement]:
+    """What waits in the spool of another, perhaps running, process. Raises OSError.
+
+    Some may have been settled meanwhile; lines that cannot be read are left out.
+    """
+    records = []
+    for line in (directory / _FILE_NAME).read_bytes().splitlines():
+        try:
+            records.append(Settlement.from_json(line))
+        except ValueError:
+            continue
+    return records
