@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 _REPLAYED_AT_ONCE: Final = 16
 # The Redis is asked this often whether it is still the same, with the same data.
 _CHECK_S: Final = 1.0
+# A single lost reply should not hold the rest up; a Redis that stays away is not asked too often.
+_FIRST_RETRY_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,11 @@ class Settler:
         retry_s: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`retry_s`: the longest pause between two attempts to replay."""
         self._ledger = ledger
         self._spool = spool
         self._retry_s = retry_s
+        self._pause_s = min(_FIRST_RETRY_S, retry_s)
         self._clock = clock
         self._journal = Journal(spool.directory, clock=clock)
         self._identity: str | None = None
@@ -86,11 +90,13 @@ class Settler:
                     _log.info("replayed %d settlements", num_settled)
             except (LedgerUnavailable, OSError) as error:
                 if self._spooled.is_set():
-                    _log.warning("replay waits %.1f s: %s", self._retry_s, error)
-                await asyncio.sleep(self._retry_s)
+                    _log.warning("replay waits %.2f s: %s", self._pause_s, error)
+                await asyncio.sleep(self._pause_s)
+                self._pause_s = min(2 * self._pause_s, self._retry_s)
             else:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._spooled.wait(), _CHECK_S)
+                    async with asyncio.timeout(_CHECK_S):
+                        await self._spooled.wait()
 
     async def replay_forgotten(self) -> None:
         """Settles the journal again, if Redis is not the one that acknowledged it.
@@ -155,6 +161,7 @@ class Settler:
         else:
             self._keep(record, await self._ledger.settle(record))
             await self._advance(self._spool.done)
+            self._pause_s = min(_FIRST_RETRY_S, self._retry_s)
         return True
 
     def _is_too_old(self, record: Settlement) -> bool:
