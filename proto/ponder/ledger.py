@@ -129,9 +129,16 @@ class Ledger:
                 args=script_arguments(record, self._config),
             )
         )
-        if earlier is None:
-            return Settled()
-        return Duplicate(usage_from_dict(json.loads(cast(bytes, earlier))))
+        return _outcome(earlier)
+
+    async def settle_all(self, records: Sequence[Settlement]) -> list[Settled | Duplicate]:
+        """The same in one round trip, in this order. When it raises, some may be settled."""
+        pipeline = self._client.pipeline(transaction=False)
+        for record in records:
+            names = script_keys(record, self._config)
+            arguments = script_arguments(record, self._config)
+            await self._settle(keys=names, args=arguments, client=pipeline)
+        return [_outcome(earlier) for earlier in await self._call(pipeline.execute())]
 
     async def settled_usage(self, model: str, tenant: str, request_id: str) -> Usage | None:
         """What the request was settled with, or None."""
@@ -275,6 +282,12 @@ async def within(timeout_s: float, reply: Awaitable[T]) -> T:
             return await reply
     except (RedisError, OSError, TimeoutError) as error:
         raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _outcome(earlier: object) -> Settled | Duplicate:
+    if earlier is None:
+        return Settled()
+    return Duplicate(usage_from_dict(json.loads(cast(bytes, earlier))))
 
 
 def _readable(record: dict[bytes, bytes]) -> Settlement | None:

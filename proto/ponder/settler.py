@@ -9,7 +9,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
+from itertools import islice, takewhile
 from typing import Final
 
 from ponder.journal import Journal
@@ -18,7 +19,7 @@ from ponder.settlement import Settlement
 from ponder.spool import Spool, SpoolFull
 
 _log = logging.getLogger(__name__)
-_REPLAYED_AT_ONCE: Final = 16
+_REPLAYED_AT_ONCE: Final = 64
 # The Redis is asked this often whether it is still the same, with the same data.
 _CHECK_S: Final = 1.0
 # A single lost reply should not hold the rest up; a Redis that stays away is not asked too often.
@@ -111,7 +112,7 @@ class Settler:
             self._forgotten = self._journal.records()
         num_settled = 0
         while self._next_batch():
-            outcomes = await asyncio.gather(*map(self._ledger.settle, self._batch))
+            outcomes = await self._ledger.settle_all(self._batch)
             num_settled += sum(isinstance(outcome, Settled) for outcome in outcomes)
             self._batch = []
         if num_settled:
@@ -123,8 +124,8 @@ class Settler:
         Raises LedgerUnavailable with the rest left in place.
         """
         num_settled = 0
-        while await self._settle_next():
-            num_settled += 1
+        while num := await self._settle_next():
+            num_settled += num
         return num_settled
 
     async def _settle(self, record: Settlement) -> Settled | Duplicate | Spooled | Lost:
@@ -149,20 +150,23 @@ class Settler:
             self._batch = list(islice(recent, _REPLAYED_AT_ONCE))
         return self._batch
 
-    async def _settle_next(self) -> bool:
+    async def _settle_next(self) -> int:
+        """Many at once: under load the spool must empty faster than it fills."""
         async with self._spool_lock:
-            record = await asyncio.to_thread(self._spool.next_record)
-            if record is None:
+            records = await asyncio.to_thread(self._spool.next_records, _REPLAYED_AT_ONCE)
+            if not records:
                 self._spooled.clear()
-                return False
-        if self._is_too_old(record):
+                return 0
+        if self._is_too_old(records[0]):
             _log.error("a spooled settlement is too old to tell from a new one; set aside")
             await self._advance(self._spool.reject)
-        else:
-            self._keep(record, await self._ledger.settle(record))
-            await self._advance(self._spool.done)
-            self._pause_s = min(_FIRST_RETRY_S, self._retry_s)
-        return True
+            return 1
+        records = list(takewhile(lambda record: not self._is_too_old(record), records))
+        for record, outcome in zip(records, await self._ledger.settle_all(records), strict=True):
+            self._keep(record, outcome)
+        await self._advance(partial(self._spool.done, len(records)))
+        self._pause_s = min(_FIRST_RETRY_S, self._retry_s)
+        return len(records)
 
     def _is_too_old(self, record: Settlement) -> bool:
         return self._clock() - record.finished_at_s > self._ledger.config.settled_life_s

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -125,6 +125,29 @@ async def test_a_redis_that_was_killed_knows_afterwards_what_it_settled(
         await ledger.close()
 
 
+async def test_a_full_spool_is_replayed_in_few_round_trips(ledger, spool, make_settlement):
+    """One by one it would fill faster than it empties, and never be left again under load."""
+    for number in range(500):
+        spool.append(make_settlement(request_id=f"r{number % 400}"))
+    counting = CountingLedger(ledger)
+
+    assert await Settler(counting, spool, clock=lambda: NOW_S).replay() == 500
+
+    assert counting.num_calls < 20
+    assert (await ledger.totals("model-1", "tenant-1")).requests == 400
+
+
+class CountingLedger(Ledger):
+    num_calls = 0
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger.client, ledger.config)
+
+    async def settle_all(self, records: Sequence[Settlement]) -> list[Settled | Duplicate]:
+        self.num_calls += 1
+        return await super().settle_all(records)
+
+
 async def test_a_record_too_old_to_recognise_is_set_aside(ledger, spool, make_settlement):
     spool.append(make_settlement(finished_at_s=NOW_S - ledger.config.settled_life_s - 1))
 
@@ -198,31 +221,32 @@ async def test_a_caller_is_told_again_what_counted_before(ledger, spool, make_se
 
 async def test_replaying_the_journal_goes_on_where_redis_broke_off(ledger, spool, make_settlement):
     settler = make_settler(ledger, spool)
-    for number in range(40):
+    for number in range(200):
         await settler.settle(make_settlement(request_id=f"r{number}"))
     await ledger.client.flushall()
 
-    broken = FailingLedger(ledger, fails_at=20)
+    broken = FailingLedger(ledger, fails_at=2)
     again = Settler(broken, spool, clock=lambda: NOW_S)
     with pytest.raises(LedgerUnavailable):
         await again.replay_forgotten()
     await again.replay_forgotten()
 
-    assert (await ledger.totals("model-1", "tenant-1")).requests == 40
+    assert (await ledger.totals("model-1", "tenant-1")).requests == 200
 
 
 class FailingLedger(Ledger):
-    """Its n-th settlement does not arrive."""
+    """Its n-th replay breaks off half-way."""
 
     def __init__(self, ledger: Ledger, fails_at: int) -> None:
         super().__init__(ledger.client, ledger.config)
         self._num_left = fails_at
 
-    async def settle(self, record: Settlement) -> Settled | Duplicate:
+    async def settle_all(self, records: Sequence[Settlement]) -> list[Settled | Duplicate]:
         self._num_left -= 1
         if self._num_left == 0:
+            await super().settle_all(records[: len(records) // 2])
             raise LedgerUnavailable("gone")
-        return await super().settle(record)
+        return await super().settle_all(records)
 
 
 @asynccontextmanager

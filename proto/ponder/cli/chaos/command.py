@@ -3,9 +3,12 @@
 import asyncio
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from random import Random
+from typing import TextIO
 
 import click
 from rich.console import Console
@@ -15,7 +18,7 @@ from ponder.cli.chaos.fleet import Fleet, open_fleet
 from ponder.cli.chaos.load import Traffic
 from ponder.cli.chaos.report import RECONCILED_WITHIN_S, Report, Result
 from ponder.cli.chaos.scenarios import FULL, QUICK, SCENARIOS, Size, Stage
-from ponder.cli.child import ChildExited
+from ponder.cli.child import ChildExited, LineSink
 from ponder.cli.log import LastLines, say
 from ponder.cli.output import print_json
 from ponder.embedded_redis import EmbeddedRedisError
@@ -56,6 +59,12 @@ volume they are asked directly. Exit status 1: a promise was broken.
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where the report goes: JSON, and .md beside it.  [default: chaos.json]",
 )
+@click.option(
+    "--log",
+    "log_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep what the processes write, each line with the time and the process.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, no table.")
 @click.pass_context
 def chaos(
@@ -67,6 +76,7 @@ def chaos(
     reports: int | None,
     quick: bool,
     out: Path | None,
+    log_path: Path | None,
     as_json: bool,
 ) -> None:
     """Kill, pause, flood and cut off a running stack, and check that its promises hold."""
@@ -74,7 +84,16 @@ def chaos(
     chosen = names or tuple(_WITH_REAL_WORKERS if real else SCENARIOS)
     if real and (alien := set(chosen) - set(_WITH_REAL_WORKERS)):
         raise click.UsageError(f"--real: {', '.join(sorted(alien))} needs stand-ins; leave it out")
-    report = _run(chosen, seed, size, real=real)
+    with ExitStack() as exits:
+        log = LastLines()
+        sink: LineSink = log
+        if log_path is not None:
+            sink = _file_sink(exits.enter_context(log_path.open("w", encoding="utf-8")))
+        try:
+            report = _run(chosen, seed, size, sink, real=real)
+        except (ChildExited, EmbeddedRedisError) as error:
+            log.show()
+            raise click.ClickException(str(error)) from error
     report.write(out or Path("chaos.json"))
     if as_json:
         print_json(report.totals())
@@ -90,24 +109,27 @@ def _sized(size: Size, kills: int | None, reports: int | None) -> Size:
     return replace(size, kills=kills or size.kills, volume_reports=reports or size.volume_reports)
 
 
-def _run(names: tuple[str, ...], seed: int, size: Size, *, real: bool) -> Report:
-    log = LastLines()
-    try:
-        with tempfile.TemporaryDirectory(prefix="ponder-chaos-") as directory:
-            results = asyncio.run(_play(Path(directory), names, seed, size, log, real=real))
-    except (ChildExited, EmbeddedRedisError) as error:
-        log.show()
-        raise click.ClickException(str(error)) from error
+def _file_sink(file: TextIO) -> LineSink:
+    def write(name: str, line: str) -> None:
+        file.write(f"{datetime.now():%H:%M:%S.%f} {name} {line}\n")
+        file.flush()
+
+    return write
+
+
+def _run(names: tuple[str, ...], seed: int, size: Size, sink: LineSink, *, real: bool) -> Report:
+    with tempfile.TemporaryDirectory(prefix="ponder-chaos-") as directory:
+        results = asyncio.run(_play(Path(directory), names, seed, size, sink, real=real))
     workers = "reference model" if real else "stand-ins"
     return Report(seed=seed, workers=workers, results=results)
 
 
 async def _play(
-    directory: Path, names: tuple[str, ...], seed: int, size: Size, log: LastLines, *, real: bool
+    directory: Path, names: tuple[str, ...], seed: int, size: Size, sink: LineSink, *, real: bool
 ) -> list[Result]:
     rng = Random(seed)
     say("starting Redis, two routers and four workers")
-    async with open_fleet(directory, rng, log, real=real) as fleet:
+    async with open_fleet(directory, rng, sink, real=real) as fleet:
         return [await _play_one(fleet, name, size, rng) for name in names]
 
 
