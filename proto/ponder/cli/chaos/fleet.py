@@ -35,22 +35,19 @@ _STAND_IN: Final = ("-m", "ponder.cli.chaos.stand_in")
 class Member:
     """One process and its place: a restarted one has the same address and folder.
 
-    `num_ends` grows when it is killed or told to stop, so that a caller can tell that a call which
+    `is_serving` is what its health says, which callers follow. `num_ends` grows when it is killed or told to stop, so that a caller can tell that a call which
     failed had lost its router.
     """
 
     spec: ChildSpec
     child: Child | None = None
+    is_serving: bool = False
     num_ends: int = 0
 
     @property
     def address(self) -> str:
         assert self.spec.address is not None
         return self.spec.address
-
-    @property
-    def is_up(self) -> bool:
-        return self.child is not None
 
     def signal(self, number: int) -> None:
         assert self.child is not None, f"{self.spec.name} does not run"
@@ -88,6 +85,7 @@ class Fleet:
         member = self.members[name]
         member.child = await Child.start(member.spec, self._on_line)
         await wait_until_serving(member.address)
+        member.is_serving = True
 
     async def kill(self, name: str) -> None:
         """SIGKILL."""
@@ -108,7 +106,7 @@ class Fleet:
         child = member.child
         assert child is not None, f"{name} does not run"
         member.num_ends += 1
-        member.child = None
+        member.child, member.is_serving = None, False
         os.kill(child.pid, number)
         await child.wait()
 

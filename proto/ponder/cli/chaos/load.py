@@ -192,9 +192,9 @@ class Traffic:
     # Connections
 
     def _choose(self, names: tuple[str, ...]) -> tuple[str, Member]:
-        """One that runs, as a health check would tell; any while none does."""
+        """One that serves, as its health says; any while none does."""
         members = self.fleet.members
-        name = self.rng.choice([one for one in names if members[one].is_up] or names)
+        name = self.rng.choice([one for one in names if members[one].is_serving] or names)
         return name, members[name]
 
     def _reasoner(self, name: str) -> Stub:

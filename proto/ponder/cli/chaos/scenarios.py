@@ -313,5 +313,5 @@ async def _make_whole(fleet: Fleet) -> None:
     if fleet.redis is None:
         fleet.start_redis()
     for name in WORKERS:
-        if not fleet.members[name].is_up:
+        if fleet.members[name].child is None:
             await fleet.start_one(name)
