@@ -1,4 +1,5 @@
-"""What stands between gRPC and every handler of ours: no leaked exception text, calls counted.
+"""What stands between gRPC and every handler of ours: no leaked exception text, no bytes that are
+no message, calls counted.
 
 Installed by ponder/rpc.py.
 """
@@ -8,9 +9,10 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +29,12 @@ _KINDS: Mapping[tuple[bool, bool], tuple[str, Any]] = {
     (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
     (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
 }
+
+
+_UNREADABLE: Final = object()
+_UNREADABLE_REMEDY: Final = (
+    "request: its bytes are no valid message of this method; every text must be UTF-8"
+)
 
 
 class ActiveCalls:
@@ -61,6 +69,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
     """Counts every call, and ends it as INTERNAL without a word when its handler raises.
 
     gRPC by itself sends the text of the exception to the client; here it goes to the log only.
+    Bytes that are no message it answers with UNKNOWN, as if that were our fault; here it is the
+    caller's.
     """
 
     def __init__(self, calls: ActiveCalls) -> None:
@@ -78,7 +88,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         guard = self._guard_generator if inspect.isasyncgenfunction(inner) else self._guard
         rebuilt: Handler = make(
             guard(inner, handler_call_details.method),
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=_forgiving(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
         return rebuilt
@@ -86,6 +96,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
     def _guard(self, inner: Any, method: str) -> Any:
         async def behavior(request: Any, context: Context) -> Any:
             with self._calls.count(method):
+                await _refuse_unreadable(request, context)
                 try:
                     return await inner(request, context)
                 except Exception as error:  # noqa: BLE001 - the outermost loop of a request
@@ -96,6 +107,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
     def _guard_generator(self, inner: Any, method: str) -> Any:
         async def behavior(request: Any, context: Context) -> AsyncIterator[Any]:
             with self._calls.count(method):
+                await _refuse_unreadable(request, context)
                 try:
                     async for reply in inner(request, context):
                         yield reply
@@ -105,8 +117,28 @@ class CallGuard(grpc.aio.ServerInterceptor):
         return behavior
 
 
+def _forgiving(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    if deserialize is None:
+        return None
+
+    def read(serialized: bytes) -> Any:
+        try:
+            return deserialize(serialized)
+        except DecodeError:
+            return _UNREADABLE
+
+    return read
+
+
+async def _refuse_unreadable(request: Any, context: Context) -> None:
+    if request is _UNREADABLE:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _UNREADABLE_REMEDY)
+
+
 async def _end_as_internal(error: Exception, method: str, context: Context) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
+    if isinstance(error, grpc.aio.BaseError):  # the caller went before its status could be sent
+        return
     _log.error("%s failed", method, exc_info=error)
     await context.abort(grpc.StatusCode.INTERNAL, "internal error")

@@ -12,6 +12,8 @@ from urllib.parse import quote, unquote
 FEEDBACK: Final = "ponder:feedback"
 TENANTS: Final = "ponder:tenants"
 """Hash: of each tenant JSON with its plan and the hashes of its keys."""
+EPOCH: Final = "ponder:epoch"
+"""String: drawn when the Redis was found empty. Another value means another data set."""
 ALL_TRACES: Final = "ponder:{*}:traces"
 """Glob of the traces of all models."""
 ALL_CLASSIFIERS: Final = "ponder:{*}:classifiers"
@@ -29,6 +31,17 @@ def settled(model: str, tenant: str, request_id: str) -> str:
 def totals(model: str, tenant: str) -> str:
     """Hash: what the tenant has spent."""
     return f"{_of_model(model)}:totals:{_encode(tenant)}"
+
+
+def totals_of_all(model: str) -> str:
+    """Glob of the totals of all tenants."""
+    name = re.sub(r"([*?\[\]\\])", r"\\\1", _of_model(model))
+    return f"{name}:totals:*"
+
+
+def tenant_of_totals(key: str) -> str:
+    """The tenant of a key that totals() made."""
+    return unquote(key.rpartition(":")[2])
 
 
 def counts(model: str, version: str, tenant: str | None, window: int) -> str:

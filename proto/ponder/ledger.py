@@ -4,7 +4,8 @@ Written by whoever ends a request (through ponder/settler.py), read by the route
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Iterable
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Self, TypeVar, cast
@@ -18,7 +19,7 @@ from ponder import keys
 from ponder.corrections import Corrections
 from ponder.counts import NeedCounts, Totals
 from ponder.outcomes import Outcomes
-from ponder.quotas import Quotas, RequestName
+from ponder.quotas import Quotas, RequestName, Spent
 from ponder.redis_call import LedgerUnavailable as LedgerUnavailable
 from ponder.redis_call import within
 from ponder.settle_script import LedgerConfig as LedgerConfig
@@ -111,37 +112,51 @@ class Ledger:
         """What the tenants have used of their plans."""
         return self._quotas
 
+    async def identity(self) -> str:
+        """Which process answers, and which data set: another one may have forgotten settlements.
+
+        The first tells a failover and a restart, the second that everything was deleted.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(keys.EPOCH, secrets.token_hex(8), nx=True)
+        pipeline.get(keys.EPOCH)
+        pipeline.info("server")
+        _, epoch, info = await self._call(pipeline.execute())
+        return f"{info.get('run_id', '')} {cast(bytes, epoch).decode()}"
+
     async def settle(self, record: Settlement) -> Settled | Duplicate:
         """Applies the record, unless its request was settled before, and charges the tenant's plan.
 
         The plan counts over all models, so on a cluster it is another node's; hence two scripts.
         Each happens once however often this is repeated, and whoever gets an error repeats it.
         """
-        outcome = await self._settle_once(record)
-        usage = outcome.usage if isinstance(outcome, Duplicate) else record.usage
-        await self._quotas.charge(
-            RequestName(tenant=record.tenant, model=record.model, request_id=record.request_id),
-            usage.thinking_tokens,
-            finished_at_s=record.finished_at_s,
-            remembered_s=self._config.settled_life_s,
-        )
+        (outcome,) = await self.settle_all([record])
         return outcome
 
-    async def _settle_once(self, record: Settlement) -> Settled | Duplicate:
-        earlier = await self._call(
-            self._settle(
-                keys=script_keys(record, self._config),
-                args=script_arguments(record, self._config),
-            )
-        )
-        if earlier is None:
-            return Settled()
-        return Duplicate(usage_from_dict(json.loads(cast(bytes, earlier))))
+    async def settle_all(self, records: Sequence[Settlement]) -> list[Settled | Duplicate]:
+        """The same in two round trips, in this order. When it raises, some may be settled."""
+        pipeline = self._client.pipeline(transaction=False)
+        for record in records:
+            names = script_keys(record, self._config)
+            arguments = script_arguments(record, self._config)
+            await self._settle(keys=names, args=arguments, client=pipeline)
+        outcomes = [_outcome(earlier) for earlier in await self._call(pipeline.execute())]
+        spent = [_spent(*each) for each in zip(records, outcomes, strict=True)]
+        await self._quotas.charge_all(spent, remembered_s=self._config.settled_life_s)
+        return outcomes
 
     async def settled_usage(self, model: str, tenant: str, request_id: str) -> Usage | None:
         """What the request was settled with, or None."""
         found = await self._call(self._client.get(keys.settled(model, tenant, request_id)))
         return None if found is None else usage_from_dict(json.loads(found))
+
+    async def settled_usages(self, names: Sequence[tuple[str, str, str]]) -> list[Usage | None]:
+        """The same for many requests: model, tenant and request_id of each."""
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.get(keys.settled(*name))
+        found = await self._call(pipeline.execute())
+        return [None if one is None else usage_from_dict(json.loads(one)) for one in found]
 
     async def totals(self, model: str, tenant: str) -> Totals:
         """Everything the tenant ever spent on the model."""
@@ -263,6 +278,21 @@ class Ledger:
 
     async def _call(self, reply: Awaitable[T]) -> T:
         return await within(self._config.timeout_s, reply)
+
+
+def _outcome(earlier: object) -> Settled | Duplicate:
+    if earlier is None:
+        return Settled()
+    return Duplicate(usage_from_dict(json.loads(cast(bytes, earlier))))
+
+
+def _spent(record: Settlement, outcome: Settled | Duplicate) -> Spent:
+    usage = outcome.usage if isinstance(outcome, Duplicate) else record.usage
+    return Spent(
+        name=RequestName(tenant=record.tenant, model=record.model, request_id=record.request_id),
+        tokens=usage.thinking_tokens,
+        finished_at_s=record.finished_at_s,
+    )
 
 
 def _readable(record: dict[bytes, bytes]) -> Settlement | None:

@@ -6,7 +6,7 @@ charged once, whether there still is a reservation or not: never is more spent t
 but for what requests under way think beyond what was reserved for them.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -36,6 +36,25 @@ class RequestName:
     def reservation(self) -> str:
         """No model's name can be taken for another's: the request id has no slash."""
         return f"{self.model}/{self.request_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a request spent: thinking tokens, and when, unix s, which tells the month."""
+
+    name: RequestName
+    tokens: int
+    finished_at_s: float
+
+    @property
+    def keys(self) -> list[str]:
+        """Those of charge.lua."""
+        name = self.name
+        return [
+            keys.quota(name.tenant),
+            keys.reservations(name.tenant),
+            keys.charged(name.tenant, name.model, name.request_id),
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +119,23 @@ class Quotas:
         self, name: RequestName, tokens: int, *, finished_at_s: float, remembered_s: int
     ) -> bool:
         """Ends the reservation and charges what was spent. False: it had been charged before."""
-        names = [
-            keys.quota(name.tenant),
-            keys.reservations(name.tenant),
-            keys.charged(name.tenant, name.model, name.request_id),
-        ]
-        month = month_of(finished_at_s)
-        arguments = [name.reservation, tokens, month, remembered_s, _LIFE_S, self._now()]
-        return bool(await self._call(self._charge(keys=names, args=arguments)))
+        spent = Spent(name=name, tokens=tokens, finished_at_s=finished_at_s)
+        (is_charged,) = await self.charge_all([spent], remembered_s=remembered_s)
+        return is_charged
+
+    async def charge_all(self, spent: Sequence[Spent], *, remembered_s: int) -> list[bool]:
+        """The same for many requests, in one round trip."""
+        pipeline = self._client.pipeline(transaction=False)
+        for one in spent:
+            await self._charge(
+                keys=one.keys,
+                args=[
+                    *(one.name.reservation, one.tokens, month_of(one.finished_at_s)),
+                    *(remembered_s, _LIFE_S, self._now()),
+                ],
+                client=pipeline,
+            )
+        return [bool(charged) for charged in await self._call(pipeline.execute())]
 
     async def release(self, name: RequestName) -> None:
         """Ends the reservation of a request that spends nothing more."""

@@ -7,14 +7,23 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice, takewhile
+from typing import Final
 
+from ponder.journal import Journal
 from ponder.ledger import Duplicate, Ledger, LedgerUnavailable, Settled
 from ponder.settlement import Settlement
 from ponder.spool import Spool, SpoolFull
 
 _log = logging.getLogger(__name__)
+_REPLAYED_AT_ONCE: Final = 64
+# The Redis is asked this often whether it is still the same, with the same data.
+_CHECK_S: Final = 1.0
+# A single lost reply should not hold the rest up; a Redis that stays away is not asked too often.
+_FIRST_RETRY_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,8 @@ class Settler:
 
     So a Redis that hangs delays one request by the ledger's timeout, not every request. A record
     that the ledger took without our learning of it is spooled as well; the ledger knows it again.
+    What the ledger acknowledged is kept for minutes in a journal beside the spool, with the usage
+    that counts, and settled again when Redis failed over, restarted or was emptied.
     """
 
     def __init__(
@@ -41,10 +52,16 @@ class Settler:
         retry_s: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`retry_s`: the longest pause between two attempts to replay."""
         self._ledger = ledger
         self._spool = spool
         self._retry_s = retry_s
+        self._pause_s = min(_FIRST_RETRY_S, retry_s)
         self._clock = clock
+        self._journal = Journal(spool.directory, clock=clock)
+        self._identity: str | None = None
+        self._forgotten: Iterator[Settlement] = iter(())
+        self._batch: list[Settlement] = []
         self._spool_lock = asyncio.Lock()
         self._spooled = asyncio.Event()
         self._settling: set[asyncio.Task[Settled | Duplicate | Spooled | Lost]] = set()
@@ -64,15 +81,42 @@ class Settler:
             await asyncio.wait(self._settling)
 
     async def run(self) -> None:
-        """Replays the spool whenever it holds something. Runs until cancelled."""
+        """Replays the spool whenever it holds something, and the journal when Redis may have
+        forgotten what it acknowledged. Runs until cancelled.
+        """
         while True:
-            await self._spooled.wait()
             try:
-                num_settled = await self.replay()
-                _log.info("replayed %d settlements", num_settled)
+                await self.replay_forgotten()
+                if num_settled := await self.replay():
+                    _log.info("replayed %d settlements", num_settled)
             except (LedgerUnavailable, OSError) as error:
-                _log.warning("replay waits %.1f s: %s", self._retry_s, error)
-                await asyncio.sleep(self._retry_s)
+                if self._spooled.is_set():
+                    _log.warning("replay waits %.2f s: %s", self._pause_s, error)
+                await asyncio.sleep(self._pause_s)
+                self._pause_s = min(2 * self._pause_s, self._retry_s)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_CHECK_S):
+                        await self._spooled.wait()
+
+    async def replay_forgotten(self) -> None:
+        """Settles the journal again, if Redis is not the one that acknowledged it.
+
+        Raises LedgerUnavailable; the next call goes on from there.
+        """
+        identity = await self._ledger.identity()
+        if identity != self._identity:
+            if self._settling:  # what the earlier one acknowledged just now
+                await asyncio.wait(self._settling)
+            self._identity, self._batch = identity, []
+            self._forgotten = self._journal.records()
+        num_settled = 0
+        while self._next_batch():
+            outcomes = await self._ledger.settle_all(self._batch)
+            num_settled += sum(isinstance(outcome, Settled) for outcome in outcomes)
+            self._batch = []
+        if num_settled:
+            _log.warning("Redis had forgotten %d settlements; settled again", num_settled)
 
     async def replay(self) -> int:
         """Settles everything in the spool and returns how many records that were.
@@ -80,29 +124,49 @@ class Settler:
         Raises LedgerUnavailable with the rest left in place.
         """
         num_settled = 0
-        while await self._settle_next():
-            num_settled += 1
+        while num := await self._settle_next():
+            num_settled += num
         return num_settled
 
     async def _settle(self, record: Settlement) -> Settled | Duplicate | Spooled | Lost:
         if not self._spooled.is_set():
             with contextlib.suppress(LedgerUnavailable):
-                return await self._ledger.settle(record)
+                return self._keep(record, await self._ledger.settle(record))
         return await self._append(record)
 
-    async def _settle_next(self) -> bool:
+    def _keep(self, record: Settlement, outcome: Settled | Duplicate) -> Settled | Duplicate:
+        """In the journal, with the usage that counts: whoever told it can say it again."""
+        if isinstance(outcome, Duplicate):
+            record = replace(record, usage=outcome.usage)
+        try:
+            self._journal.append(record)
+        except OSError as error:
+            _log.warning("not in the journal, should Redis forget it: %s", error)
+        return outcome
+
+    def _next_batch(self) -> list[Settlement]:
+        if not self._batch:
+            recent = (record for record in self._forgotten if not self._is_too_old(record))
+            self._batch = list(islice(recent, _REPLAYED_AT_ONCE))
+        return self._batch
+
+    async def _settle_next(self) -> int:
+        """Many at once: under load the spool must empty faster than it fills."""
         async with self._spool_lock:
-            record = await asyncio.to_thread(self._spool.next_record)
-            if record is None:
+            records = await asyncio.to_thread(self._spool.next_records, _REPLAYED_AT_ONCE)
+            if not records:
                 self._spooled.clear()
-                return False
-        if self._is_too_old(record):
+                return 0
+        if self._is_too_old(records[0]):
             _log.error("a spooled settlement is too old to tell from a new one; set aside")
             await self._advance(self._spool.reject)
-        else:
-            await self._ledger.settle(record)
-            await self._advance(self._spool.done)
-        return True
+            return 1
+        records = list(takewhile(lambda record: not self._is_too_old(record), records))
+        for record, outcome in zip(records, await self._ledger.settle_all(records), strict=True):
+            self._keep(record, outcome)
+        await self._advance(partial(self._spool.done, len(records)))
+        self._pause_s = min(_FIRST_RETRY_S, self._retry_s)
+        return len(records)
 
     def _is_too_old(self, record: Settlement) -> bool:
         return self._clock() - record.finished_at_s > self._ledger.config.settled_life_s

@@ -8,6 +8,7 @@ Not thread-safe; the calls block, so a coroutine makes them in a thread (see set
 import fcntl
 import logging
 import os
+from itertools import islice, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,6 +46,11 @@ class Spool:
         self._drop_torn_tail()
 
     @property
+    def directory(self) -> Path:
+        """Held by this process alone while the spool is open."""
+        return self._directory
+
+    @property
     def is_empty(self) -> bool:
         """Nothing waits to be replayed."""
         return self._size_bytes() == self._read_offset
@@ -56,22 +62,23 @@ class Spool:
             raise SpoolFull(f"{self._directory} holds {self._size_bytes()} bytes")
         self._write_durably(line)
 
-    def next_record(self) -> Settlement | None:
-        """The oldest record not yet done, or None. Lines that cannot be read are set aside."""
-        while line := self._next_line():
-            try:
-                return Settlement.from_json(line)
-            except ValueError:
-                _log.error("unreadable settlement moved to %s", self._directory / _REJECTED_NAME)
-                self.reject()
-        return None
+    def next_records(self, most: int) -> list[Settlement]:
+        """The oldest ones not yet done, in order. Lines that cannot be read are set aside."""
+        while (line := self._next_line()) and _readable(line) is None:
+            _log.error("unreadable settlement moved to %s", self._directory / _REJECTED_NAME)
+            self.reject()
+        self._file.seek(self._read_offset)
+        lines = islice(self._file, most)
+        # One that cannot be read ends the list, and is the first of the next.
+        return [record for record in takewhile(bool, map(_readable, lines)) if record]
 
-    def done(self) -> None:
-        """The record that next_record gave has been settled. Clears the file after the last one.
+    def done(self, count: int = 1) -> None:
+        """So many of those that next_records gave are settled. Clears the file after the last one.
 
         Until then a restart replays from the start; the ledger recognises what it has.
         """
-        self._read_offset += len(self._next_line())
+        self._file.seek(self._read_offset)
+        self._read_offset += sum(map(len, islice(self._file, count)))
         if self.is_empty:
             self._file.truncate(0)
             self._read_offset = 0
@@ -121,3 +128,19 @@ class Spool:
         self._file.seek(0)
         whole = sum(len(line) for line in self._file if line.endswith(b"\n"))
         self._file.truncate(whole)
+
+
+def pending_records(directory: Path) -> list[Settlement]:
+    """What waits in the spool of another, perhaps running, process. Raises OSError.
+
+    Some may have been settled meanwhile; lines that cannot be read are left out.
+    """
+    lines = (directory / _FILE_NAME).read_bytes().splitlines()
+    return [record for line in lines if (record := _readable(line))]
+
+
+def _readable(line: bytes) -> Settlement | None:
+    try:
+        return Settlement.from_json(line)
+    except ValueError:
+        return None

@@ -13,6 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ponder import rpc
+from ponder.interceptors import ActiveCalls, CallGuard
 from ponder.v1 import reasoner_pb2, reasoner_pb2_grpc, worker_pb2, worker_pb2_grpc
 
 WORKER = "ponder.v1.Worker"
@@ -296,3 +297,36 @@ async def test_the_deadline_is_passed_on_less_a_margin():
 
     assert 30 < float(left_s[0]) < 55  # gRPC rounds a deadline up on the wire
     assert left_s[1] == "None"
+
+
+@pytest.mark.parametrize("method", [f"/{WORKER}/Think", "/ponder.v1.Reasoner/Reason"])
+async def test_bytes_that_are_no_message_are_the_callers_fault(method):
+    async with running() as (_, _, channel):
+        call = channel.stream_stream(method)(iter([b"\x0a\x02\xff\xff"]), timeout=20)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            _ = [reply async for reply in call]
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "UTF-8" in (caught.value.details() or "")
+
+
+async def test_a_caller_that_left_before_its_status_is_no_fault_of_the_handler(caplog):
+    context = LeftCaller()
+
+    async def refuse(request, context):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "prompt is empty")
+
+    await CallGuard(ActiveCalls(frozenset()))._guard(refuse, "/method")(None, context)
+
+    assert context.num_aborts == 1
+    assert not caplog.records
+
+
+class LeftCaller:
+    """What gRPC's context does when there is nobody left to tell the status."""
+
+    num_aborts = 0
+
+    async def abort(self, code, details):
+        self.num_aborts += 1
+        raise grpc.aio.InternalError("Failed execute_batch")

@@ -2,7 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +14,10 @@ from ponder import tasks
 from ponder.counts import Totals
 from ponder.embedded_redis import EmbeddedRedis
 from ponder.ledger import Duplicate, Ledger, LedgerConfig, LedgerUnavailable, Settled
+from ponder.settlement import Settlement
 from ponder.settler import Lost, Settler, Spooled
 from ponder.spool import Spool
+from ponder.v1.budget_pb2 import Usage
 
 NOW_S = 1_800_000_000.0
 
@@ -119,6 +125,29 @@ async def test_a_redis_that_was_killed_knows_afterwards_what_it_settled(
         await ledger.close()
 
 
+async def test_a_full_spool_is_replayed_in_few_round_trips(ledger, spool, make_settlement):
+    """One by one it would fill faster than it empties, and never be left again under load."""
+    for number in range(500):
+        spool.append(make_settlement(request_id=f"r{number % 400}"))
+    counting = CountingLedger(ledger)
+
+    assert await Settler(counting, spool, clock=lambda: NOW_S).replay() == 500
+
+    assert counting.num_calls < 20
+    assert (await ledger.totals("model-1", "tenant-1")).requests == 400
+
+
+class CountingLedger(Ledger):
+    num_calls = 0
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger.client, ledger.config)
+
+    async def settle_all(self, records: Sequence[Settlement]) -> list[Settled | Duplicate]:
+        self.num_calls += 1
+        return await super().settle_all(records)
+
+
 async def test_a_record_too_old_to_recognise_is_set_aside(ledger, spool, make_settlement):
     spool.append(make_settlement(finished_at_s=NOW_S - ledger.config.settled_life_s - 1))
 
@@ -131,3 +160,98 @@ async def test_a_record_too_old_to_recognise_is_set_aside(ledger, spool, make_se
 async def test_without_redis_and_disk_the_request_still_ends(nowhere, tmp_path, make_settlement):
     with Spool(tmp_path / "spool", max_bytes=10) as spool:
         assert await make_settler(nowhere, spool).settle(make_settlement()) == Lost()
+
+
+async def test_what_a_restored_snapshot_has_forgotten_is_settled_again(
+    tmp_path, spool, make_settlement
+):
+    records = [make_settlement(request_id=f"r{i}") for i in range(40)]
+    live, snapshot = tmp_path / "redis", tmp_path / "snapshot"
+    async with redis_in(live) as ledger:
+        settler = make_settler(ledger, spool)
+        await settler.replay_forgotten()
+        for record in records[:20]:
+            await settler.settle(record)
+    shutil.copytree(live, snapshot)
+    async with redis_in(live) as ledger:
+        settler = make_settler(ledger, spool)
+        for record in records[20:]:
+            await settler.settle(record)
+
+    async with redis_in(snapshot) as ledger:
+        assert (await ledger.totals("model-1", "tenant-1")).requests == 20
+        settler = make_settler(ledger, spool)
+        for _ in range(2):
+            await settler.replay_forgotten()
+
+        assert (await ledger.totals("model-1", "tenant-1")).thinking_tokens == 40 * 300
+        assert len([trace async for trace in ledger.read_traces("model-1")]) == 40
+
+
+async def test_an_emptied_redis_is_noticed_and_filled_again(ledger, spool, make_settlement):
+    settler = make_settler(ledger, spool)
+    running = asyncio.create_task(settler.run())
+    for number in range(20):
+        await settler.settle(make_settlement(request_id=f"r{number}"))
+    await settler.replay_forgotten()
+
+    await ledger.client.flushall()
+    async with asyncio.timeout(20):
+        while (await ledger.totals("model-1", "tenant-1")).requests < 20:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # what is awaited happens in another task
+
+    running.cancel()
+    await asyncio.wait([running])
+    assert (await ledger.totals("model-1", "tenant-1")).requests == 20
+
+
+async def test_a_caller_is_told_again_what_counted_before(ledger, spool, make_settlement):
+    """The one that settled first is gone for good; who told the caller of it says it again."""
+    first = make_settlement()
+    await ledger.settle(first)
+    settler = make_settler(ledger, spool)
+    later = make_settlement(usage=Usage(thinking_tokens=7), worker="worker-2")
+    assert await settler.settle(later) == Duplicate(first.usage)
+
+    await ledger.client.flushall()
+    await settler.replay_forgotten()
+
+    assert await ledger.settled_usage("model-1", "tenant-1", "request-1") == first.usage
+
+
+async def test_replaying_the_journal_goes_on_where_redis_broke_off(ledger, spool, make_settlement):
+    settler = make_settler(ledger, spool)
+    for number in range(200):
+        await settler.settle(make_settlement(request_id=f"r{number}"))
+    await ledger.client.flushall()
+
+    broken = FailingLedger(ledger, fails_at=2)
+    again = Settler(broken, spool, clock=lambda: NOW_S)
+    with pytest.raises(LedgerUnavailable):
+        await again.replay_forgotten()
+    await again.replay_forgotten()
+
+    assert (await ledger.totals("model-1", "tenant-1")).requests == 200
+
+
+class FailingLedger(Ledger):
+    """Its n-th replay breaks off half-way."""
+
+    def __init__(self, ledger: Ledger, fails_at: int) -> None:
+        super().__init__(ledger.client, ledger.config)
+        self._num_left = fails_at
+
+    async def settle_all(self, records: Sequence[Settlement]) -> list[Settled | Duplicate]:
+        self._num_left -= 1
+        if self._num_left == 0:
+            await super().settle_all(records[: len(records) // 2])
+            raise LedgerUnavailable("gone")
+        return await super().settle_all(records)
+
+
+@asynccontextmanager
+async def redis_in(directory: Path) -> AsyncIterator[Ledger]:
+    with EmbeddedRedis(directory) as server:
+        ledger = Ledger.from_url(server.url, LedgerConfig(timeout_s=20))
+        yield ledger
+        await ledger.close()

@@ -10,9 +10,9 @@ from ponder.spool import Spool, SpoolFull, SpoolInUse
 
 def drain(spool: Spool) -> list[Settlement]:
     records = []
-    while record := spool.next_record():
-        records.append(record)
-        spool.done()
+    while found := spool.next_records(2):
+        records += found
+        spool.done(len(found))
     return records
 
 
@@ -31,7 +31,7 @@ def test_records_added_while_replaying_are_replayed_too(tmp_path, make_settlemen
     first, second = (make_settlement(request_id=name) for name in "ab")
     with Spool(tmp_path) as spool:
         spool.append(first)
-        assert spool.next_record() == first
+        assert spool.next_records(9) == [first]
         spool.append(second)
         spool.done()
 
@@ -66,11 +66,12 @@ def test_a_torn_last_line_is_dropped_and_the_rest_survives(
 
 def test_an_unreadable_line_is_set_aside_and_does_not_stop_the_rest(tmp_path, make_settlement):
     record = make_settlement()
-    (tmp_path / "settlements.jsonl").write_text("garbage\n" + record.to_json() + "\n")
+    good = record.to_json() + "\n"
+    (tmp_path / "settlements.jsonl").write_text("garbage\n" + good + "more\n" + good)
 
     with Spool(tmp_path) as spool:
-        assert drain(spool) == [record]
-    assert (tmp_path / "rejected.jsonl").read_text() == "garbage\n"
+        assert drain(spool) == [record, record]
+    assert (tmp_path / "rejected.jsonl").read_text() == "garbage\nmore\n"
 
 
 def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path, make_settlement):

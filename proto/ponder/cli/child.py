@@ -75,6 +75,12 @@ class Child:
         await asyncio.wait([self._output], timeout=_LAST_OUTPUT_S)
         raise ChildExited(self._spec.name, status, self._last_line)
 
+    async def wait(self) -> None:
+        """Returns when it has ended, for a child that somebody else ends."""
+        await self._process.wait()
+        await asyncio.wait([self._output], timeout=_LAST_OUTPUT_S)
+        self._output.cancel()
+
     def terminate(self) -> None:
         """Asks it to end; asking twice tells it to hurry."""
         if self._process.returncode is None:
@@ -89,9 +95,7 @@ class Child:
         except TimeoutError:
             self._on_line(self._spec.name, "did not stop in time, killed")
             self._process.kill()
-            await self._process.wait()
-        await asyncio.wait([self._output], timeout=_LAST_OUTPUT_S)
-        self._output.cancel()
+        await self.wait()
 
     async def _pass_output_on(self) -> None:
         assert self._process.stdout is not None

@@ -50,7 +50,7 @@ def model_dir(config: StackConfig) -> Path:
 
 def choose_addresses(router_port: int, redis_url: str) -> Addresses:
     """Takes free ports for the workers, and for the router when `router_port` is 0."""
-    easy, thinking, spare = _free_ports(3)
+    easy, thinking, spare = free_ports(3)
     return Addresses(
         router=f"{HOST}:{router_port or spare}",
         easy=f"{HOST}:{easy}",
@@ -114,7 +114,7 @@ def _python_module(
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Held all at once, so that they differ. Another program may still take one: then its new
     owner says so at start."""
     sockets = [socket.create_server((HOST, 0)) for _ in range(count)]

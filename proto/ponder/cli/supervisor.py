@@ -51,7 +51,7 @@ class Supervisor:
             for spec in specs:
                 children.append(await Child.start(spec, self._on_line))
             addresses = [spec.address for spec in specs if spec.address is not None]
-            await self.guard(asyncio.gather(*map(_wait_until_serving, addresses)))
+            await self.guard(asyncio.gather(*map(wait_until_serving, addresses)))
 
     async def guard(self, work: Awaitable[T]) -> T:
         """Returns what `work` returns. Raises ChildExited, and cancels it, when a child ends."""
@@ -101,7 +101,7 @@ async def first_of(work: Awaitable[T], *others: Awaitable[object]) -> T:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _wait_until_serving(address: str) -> None:
+async def wait_until_serving(address: str) -> None:
     options = (*rpc.channel_options(), *_RECONNECT_OPTIONS)
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)  # its stubs leave out the methods

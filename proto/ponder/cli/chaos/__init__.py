@@ -1,0 +1,1 @@
+"""`ponder chaos`: real processes under load while they are killed, paused and cut off."""
