@@ -141,18 +141,18 @@ class WorkerConfig:
         600,
         environment.integer(0),
         unit="tokens",
-        meaning="Thinking and answer for which a request goes before longer ones.",
+        meaning="Thinking and answer for which a request goes before longer ones, in five levels.",
     )
     demoted_floor: float = variable(
-        0.25,
+        0.125,
         environment.number(0.0, 1.0),
         meaning="Share of the batch that requests past their probation keep.",
     )
     preemption_grace_s: float = variable(
-        1.0,
+        0.0,
         environment.number(0.0),
         unit="s",
-        meaning="How long a new request waits before a longer one gives way.",
+        meaning="How long a request on probation waits before a longer one gives way.",
     )
     aging_tokens_per_s: float = variable(
         100.0,
@@ -161,7 +161,9 @@ class WorkerConfig:
         meaning="How much shorter a waiting request past its probation counts each second.",
     )
     max_preemptions: int = variable(
-        2, environment.integer(0), meaning="How often a request may have to give way."
+        2,
+        environment.integer(0),
+        meaning="How often a request gives way; more often only when all others did, too.",
     )
     thinking_chunk_tokens: int = variable(
         16,

@@ -13,8 +13,8 @@ class EngineConfig:
     `max_model_len` need, at most `memory_fraction` of the memory that is free at start.
 
     A request begins on probation, ahead of all others; after `probation_tokens` tokens it is
-    demoted: it may use every idle slot, keeps `demoted_floor` of them, and the others are taken
-    back for requests on probation that waited `preemption_grace_s`. Demoted requests run by
+    demoted: it may use every idle slot and keeps `demoted_floor` of them. For one on probation that
+    has waited `preemption_grace_s` another that has had more gives way. Preempted requests run by
     expected remaining tokens, less `aging_tokens_per_s` for each second that they wait.
 
     The prefill of a step is sized so that the step takes `target_token_s` while others decode,
@@ -37,8 +37,8 @@ class EngineConfig:
     prefix_cache: bool = True  # equal prefixes share their pages
     max_preemptions: int = 2  # a sequence preempted so often is spared while others are not
     probation_tokens: int = 600  # the moderate tier's 500 and an answer
-    demoted_floor: float = 0.25  # share of max_running that demoted requests keep
-    preemption_grace_s: float = 1.0
+    demoted_floor: float = 0.125  # share of max_running that demoted requests keep
+    preemption_grace_s: float = 0.0
     aging_tokens_per_s: float = 100.0
     max_branch_share: float = 0.25  # branches beside the requests, as a share of max_running
     max_step_faults: int = 3  # in a row; the engine ends with the last of them

@@ -5,7 +5,7 @@ import math
 from workers.engine.branches import Branches
 from workers.engine.config import EngineConfig
 from workers.engine.memory import SequenceMemory
-from workers.engine.priority import Level, WaitingQueue, expected_remaining_tokens
+from workers.engine.priority import DEMOTED, WaitingQueue, expected_remaining_tokens
 from workers.engine.sequence import Sequence
 
 
@@ -57,17 +57,39 @@ class Residents:
         return True
 
     def take_slot_back(self, now_s: float) -> None:
-        """Preempt one demoted request for one on probation that has waited long enough."""
-        waiting = self.waiting.first(Level.PROBATION)
+        """Preempt one that has had more for one on probation that has waited long enough."""
+        waiting = self.waiting.first_on_probation()
         if waiting is None or now_s - waiting.queued_s < self._preemption_grace_s:
             return
-        demoted = self._demoted()
-        if len(demoted) <= self._demoted_floor or self._room_for(waiting) is not None:
+        if self._room_for(waiting) is not None:
             return
-        victims = [s for s in demoted if s.num_preemptions < self._max_preemptions]
-        if victims:
-            key = expected_remaining_tokens
-            self.preempt(max(victims, key=lambda s: (key(s), -s.num_computed)), now_s)
+        if victims := self._may_give_way_to(waiting):
+            limit, level = self._max_preemptions, self.waiting.level
+            victim = max(
+                victims,
+                key=lambda s: (
+                    level(s),
+                    s.num_preemptions < limit,
+                    expected_remaining_tokens(s),
+                    -s.num_computed,
+                ),
+            )
+            self.preempt(victim, now_s)
+
+    def _may_give_way_to(self, waiting: Sequence) -> list[Sequence]:
+        """Those of higher levels, but for the demoted while they hold no more than their floor, and
+        on probation only those with at least as much to come as they have had: who is about to end
+        had better do so.
+        """
+        level, remaining = self.waiting.level, expected_remaining_tokens
+        lowest = level(waiting)
+        victims = [
+            s
+            for s in self.running
+            if lowest < level(s) < DEMOTED and remaining(s) >= s.attained_tokens
+        ]
+        demoted = self._demoted()
+        return victims + demoted if len(demoted) > self._demoted_floor else victims
 
     def retire(self, sequence: Sequence) -> None:
         """Take slot and pages back; its branches have nothing to be promoted to."""
@@ -78,7 +100,7 @@ class Residents:
 
     def is_demoted(self, sequence: Sequence) -> bool:
         """Whether the request has outlived its probation."""
-        return self.waiting.level(sequence) is Level.DEMOTED
+        return self.waiting.level(sequence) == DEMOTED
 
     def check(self) -> None:
         """Assert the invariants of pages, slots and branches."""
@@ -88,8 +110,8 @@ class Residents:
 
     def _next_waiting(self) -> Sequence | None:
         """On probation first, unless the demoted hold less than their floor of slots."""
-        probation = self.waiting.first(Level.PROBATION)
-        demoted = self.waiting.first(Level.DEMOTED)
+        probation = self.waiting.first_on_probation()
+        demoted = self.waiting.first_demoted()
         if probation is None or demoted is None:
             return probation or demoted
         return demoted if len(self._demoted()) < self._demoted_floor else probation

@@ -193,6 +193,9 @@ class Scheduler:
         budget = self._pacer.chunk_tokens(num_decode)
         for sequence in order:
             num_tokens = min(sequence.num_uncomputed, budget)
+            if num_decode and not self._is_urgent(sequence):
+                # Computed again at one go it would hold up every row for that long.
+                num_tokens = min(num_tokens, self._config.min_prefill_chunk_tokens)
             if isinstance(sequence, Branch):
                 has_room = self.branches.grow(sequence, num_tokens)
             else:
