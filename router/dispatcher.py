@@ -44,6 +44,7 @@ class _Attempts:
     excluded: frozenset[WorkerLink] = frozenset()
     holder: WorkerLink | None = None
     num_lost: int = 0
+    num_crashes: int = 0
     is_saturated: bool = False
     is_retry: bool = False
 
@@ -195,8 +196,9 @@ class Dispatcher:
         attempts.num_lost += 1
         attempts.is_retry = True
         if error.is_crash:
+            attempts.num_crashes += 1
             with self._counting_quarantined():
-                self._quarantine.note_crash(journey.query)
+                self._quarantine.note_crashes(journey.query, attempts.num_crashes)
         if attempts.num_lost > self._config.max_failovers:
             raise NoWorkerAvailable(
                 f"{attempts.num_lost} workers were lost while they ran this; try again later"

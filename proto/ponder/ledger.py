@@ -21,7 +21,7 @@ from ponder.counts import NeedCounts, Totals
 from ponder.outcomes import Outcomes
 from ponder.quotas import Quotas, RequestName, Spent
 from ponder.redis_call import LedgerUnavailable as LedgerUnavailable
-from ponder.redis_call import within
+from ponder.redis_call import execute, within
 from ponder.settle_script import LedgerConfig as LedgerConfig
 from ponder.settle_script import script_arguments, script_keys
 from ponder.settlement import Settlement, usage_from_dict
@@ -121,7 +121,7 @@ class Ledger:
         pipeline.set(keys.EPOCH, secrets.token_hex(8), nx=True)
         pipeline.get(keys.EPOCH)
         pipeline.info("server")
-        _, epoch, info = await self._call(pipeline.execute())
+        _, epoch, info = await execute(self._config.timeout_s, pipeline)
         return f"{info.get('run_id', '')} {cast(bytes, epoch).decode()}"
 
     async def settle(self, record: Settlement) -> Settled | Duplicate:
@@ -140,7 +140,9 @@ class Ledger:
             names = script_keys(record, self._config)
             arguments = script_arguments(record, self._config)
             await self._settle(keys=names, args=arguments, client=pipeline)
-        outcomes = [_outcome(earlier) for earlier in await self._call(pipeline.execute())]
+        outcomes = [
+            _outcome(earlier) for earlier in await execute(self._config.timeout_s, pipeline)
+        ]
         spent = [_spent(*each) for each in zip(records, outcomes, strict=True)]
         await self._quotas.charge_all(spent, remembered_s=self._config.settled_life_s)
         return outcomes
@@ -155,7 +157,7 @@ class Ledger:
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
             pipeline.get(keys.settled(*name))
-        found = await self._call(pipeline.execute())
+        found = await execute(self._config.timeout_s, pipeline)
         return [None if one is None else usage_from_dict(json.loads(one)) for one in found]
 
     async def totals(self, model: str, tenant: str) -> Totals:
@@ -238,7 +240,7 @@ class Ledger:
         pipeline.xadd(keys.FEEDBACK, record, maxlen=config.max_traces)
         pipeline.xtrim(keys.FEEDBACK, minid=max(0, oldest_ms), approximate=False)
         pipeline.expire(keys.FEEDBACK, config.trace_life_s)
-        await self._call(pipeline.execute())
+        await execute(self._config.timeout_s, pipeline)
 
     async def read_feedback(self, after_id: str = "0") -> AsyncIterator[tuple[str, Feedback]]:
         """Feedback with its stream id, oldest first, from after `after_id`."""
@@ -274,7 +276,7 @@ class Ledger:
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
             pipeline.hgetall(name)
-        return cast("list[dict[bytes, bytes]]", await self._call(pipeline.execute()))
+        return cast("list[dict[bytes, bytes]]", await execute(self._config.timeout_s, pipeline))
 
     async def _call(self, reply: Awaitable[T]) -> T:
         return await within(self._config.timeout_s, reply)

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from ponder import keys
 from ponder.plans import TenantPlan
-from ponder.redis_call import within
+from ponder.redis_call import execute, within
 
 T = TypeVar("T")
 
@@ -135,7 +135,7 @@ class Quotas:
                 ],
                 client=pipeline,
             )
-        return [bool(charged) for charged in await self._call(pipeline.execute())]
+        return [bool(charged) for charged in await execute(self._timeout_s, pipeline)]
 
     async def release(self, name: RequestName) -> None:
         """Ends the reservation of a request that spends nothing more."""
@@ -146,7 +146,7 @@ class Quotas:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.hgetall(keys.quota(tenant))
         pipeline.hvals(keys.reservations(tenant))
-        quota, reservations = await self._call(pipeline.execute())
+        quota, reservations = await execute(self._timeout_s, pipeline)
         held = [tuple(map(int, value.split())) for value in reservations]
         tokens = [tokens for ends_ms, tokens in held if ends_ms > now_s * 1e3]
         months = {field.decode(): int(spent) for field, spent in quota.items() if b"-" in field}

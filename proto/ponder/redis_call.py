@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 T = TypeVar("T")
@@ -20,3 +21,11 @@ async def within(timeout_s: float, reply: Awaitable[T]) -> T:
             return await reply
     except (RedisError, OSError, TimeoutError) as error:
         raise LedgerUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+async def execute(timeout_s: float, pipeline: Pipeline) -> list[Any]:
+    """The replies of everything in the pipeline, whose connection goes back also when the caller is
+    cancelled meanwhile. Raises LedgerUnavailable.
+    """
+    async with pipeline:
+        return await within(timeout_s, pipeline.execute())

@@ -72,7 +72,8 @@ async def test_a_killed_redis_fails_no_decision(start, own_redis, classifier_pat
 
 async def test_what_the_router_owes_is_kept_on_disk_while_redis_is_away(start, own_redis, tmp_path):
     async with start(redis_url=own_redis.url) as stack:
-        stack.easy.script.die_at = stack.thinking.script.die_at = 32
+        stack.easy.script.die_at = 32
+        stack.thinking.script.refuse = grpc.StatusCode.UNAVAILABLE
         kill(own_redis)
         code, _ = await stack.refusal(request_id="q-1", tier=TIER_MODERATE)
 

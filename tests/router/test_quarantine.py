@@ -40,15 +40,14 @@ def quarantine(clock) -> Quarantine:
 
 
 def test_one_crash_may_be_an_accident(quarantine):
-    quarantine.note_crash(Asked())
+    quarantine.note_crashes(Asked(), 1)
 
     quarantine.check(Asked())
 
 
 def test_two_crashes_are_enough_whoever_asks(quarantine):
-    quarantine.note_crash(Asked())
     with pytest.raises(Quarantined, match="2 workers crashed"):
-        quarantine.note_crash(Asked())
+        quarantine.note_crashes(Asked(), 2)
 
     with pytest.raises(Quarantined):
         quarantine.check(Asked())
@@ -56,22 +55,27 @@ def test_two_crashes_are_enough_whoever_asks(quarantine):
     quarantine.check(Asked(model="another"))
 
 
-def test_an_answer_in_between_clears_it(quarantine):
-    quarantine.note_crash(Asked())
+def test_one_worker_that_dies_with_many_equal_requests_is_one_crash_of_each(quarantine):
+    for _ in range(5):
+        quarantine.note_crashes(Asked(), 1)
+
+    quarantine.check(Asked())
+
+
+def test_an_answer_clears_it(quarantine):
+    with pytest.raises(Quarantined):
+        quarantine.note_crashes(Asked(), 2)
     quarantine.note_answer(Asked())
-    quarantine.note_crash(Asked())
 
     quarantine.check(Asked())
 
 
 def test_it_is_let_go_after_a_while(quarantine, clock):
-    quarantine.note_crash(Asked())
     with pytest.raises(Quarantined):
-        quarantine.note_crash(Asked())
+        quarantine.note_crashes(Asked(), 2)
     clock.now_s = QUARANTINE_S
 
     quarantine.check(Asked())
-    quarantine.note_crash(Asked())
 
 
 async def test_no_worker_is_touched_by_one_that_crashed_two(start):

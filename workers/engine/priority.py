@@ -16,7 +16,6 @@ from workers.engine.config import EngineConfig
 from workers.engine.sequence import Sequence
 from workers.engine.thinking import Phase
 
-
 PROBATION_LEVELS: Final = 5
 """The lower runs first; the first ends at a sixteenth of the probation."""
 

@@ -23,7 +23,7 @@ left of the traces, by exactly that many requests.
 """
 
 
-@click.group()
+@click.group(epilog=_EPILOG)
 def ledger() -> None:
     """Check the ledger: what was spent, settled once each."""
 

@@ -56,6 +56,7 @@ def served(need: int, first_tier: int, **changes):
         thinking_tokens=min(need, TIER_BUDGETS[-1]),
         budget_tokens=TIER_BUDGETS[reached],
         stop=THINKING_STOP_EXHAUSTED if is_open else THINKING_STOP_FINISHED,
+        tier_propensities=tuple(float(tier == first_tier) for tier in range(4)),
         **{"predicted_miss": 0.1, **changes},
     )
 

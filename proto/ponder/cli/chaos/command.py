@@ -166,6 +166,7 @@ def _figures(traffic: Traffic, books: Books) -> dict[str, float]:
         "asked": traffic.num_asked,
         "repeated": traffic.num_repeated,
         "shed": traffic.num_shed,
+        "quarantined": traffic.num_quarantined,
     }
 
 

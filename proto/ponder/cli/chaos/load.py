@@ -46,6 +46,7 @@ class Traffic:
     failed: Counter[str] = field(default_factory=Counter)
     num_asked: int = 0
     num_shed: int = 0
+    num_quarantined: int = 0
     num_repeated: int = 0
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
 
@@ -137,6 +138,10 @@ class Traffic:
         if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
             self.num_shed += 1
             await asyncio.sleep(_SHED_PAUSE_S)
+            return False
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            # It was on two workers that were killed: given up, as is promised.
+            self.num_quarantined += 1
             return False
         self.failed[f"{error.code().name}: {error.details()}"] += 1
         await asyncio.sleep(_PAUSE_S)

@@ -28,6 +28,7 @@ _MOST: Final = {
 _SUMS: Final = (
     "kills",
     "reports",
+    "quarantined",
     "failed_with_alternative",
     "lost_reports",
     "doubled_reports",

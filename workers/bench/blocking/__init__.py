@@ -1,0 +1,1 @@
+"""`ponder bench blocking`: does an easy request wait for a hard one?"""
