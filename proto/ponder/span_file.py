@@ -1,7 +1,7 @@
 """Spans as JSON lines in a file that several processes may share: the exporter `ponder_file`.
 
 For a stack on one machine and for pictures of single requests; a deployment sends spans by OTLP.
-The file is named by PONDER_SPAN_FILE. Written by the SDK's export thread, read by `ponder trace`.
+The file is named by PONDER_SPAN_FILE. Written by the SDK's export thread, read by `ponder spans`.
 """
 
 import json
