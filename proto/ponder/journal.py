@@ -17,6 +17,7 @@ from ponder.settlement import Settlement
 
 _NUM_FILES: Final = 4
 _PATTERN: Final = "acknowledged-*.jsonl"
+_IDENTITY_NAME: Final = "redis-identity"
 
 
 class Journal:
@@ -52,6 +53,16 @@ class Journal:
                 for line in file:
                     if record := _readable(line):
                         yield record
+
+    def known_identity(self) -> str:
+        """Of the Redis that holds everything in the journal; empty when that is not known."""
+        path = self._directory / _IDENTITY_NAME
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def note_identity(self, identity: str) -> None:
+        """So that a process that restarts has nothing to say again to the same Redis."""
+        if identity != self.known_identity():
+            (self._directory / _IDENTITY_NAME).write_text(identity, encoding="utf-8")
 
     def _current_path(self) -> Path:
         now_s = self._clock()

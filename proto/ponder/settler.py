@@ -86,37 +86,28 @@ class Settler:
         """
         while True:
             try:
-                await self.replay_forgotten()
+                await self._look_at_redis()
                 if num_settled := await self.replay():
                     _log.info("replayed %d settlements", num_settled)
+                # Between two batches the spool goes first: only from there is anything missing yet.
+                has_more = await self._settle_next_forgotten()
             except (LedgerUnavailable, OSError) as error:
                 if self._spooled.is_set():
                     _log.warning("replay waits %.2f s: %s", self._pause_s, error)
                 await asyncio.sleep(self._pause_s)
                 self._pause_s = min(2 * self._pause_s, self._retry_s)
             else:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_CHECK_S):
-                        await self._spooled.wait()
+                if not has_more:
+                    await self._wait_for_work()
 
     async def replay_forgotten(self) -> None:
         """Settles the journal again, if Redis is not the one that acknowledged it.
 
         Raises LedgerUnavailable; the next call goes on from there.
         """
-        identity = await self._ledger.identity()
-        if identity != self._identity:
-            if self._settling:  # what the earlier one acknowledged just now
-                await asyncio.wait(self._settling)
-            self._identity, self._batch = identity, []
-            self._forgotten = self._journal.records()
-        num_settled = 0
-        while self._next_batch():
-            outcomes = await self._ledger.settle_all(self._batch)
-            num_settled += sum(isinstance(outcome, Settled) for outcome in outcomes)
-            self._batch = []
-        if num_settled:
-            _log.warning("Redis had forgotten %d settlements; settled again", num_settled)
+        await self._look_at_redis()
+        while await self._settle_next_forgotten():
+            pass
 
     async def replay(self) -> int:
         """Settles everything in the spool and returns how many records that were.
@@ -149,6 +140,33 @@ class Settler:
             recent = (record for record in self._forgotten if not self._is_too_old(record))
             self._batch = list(islice(recent, _REPLAYED_AT_ONCE))
         return self._batch
+
+    async def _look_at_redis(self) -> None:
+        identity = await self._ledger.identity()
+        if identity == self._identity:
+            return
+        if self._settling:  # what the earlier one acknowledged just now
+            await asyncio.wait(self._settling)
+        known = await asyncio.to_thread(self._journal.known_identity)
+        self._identity, self._batch = identity, []
+        self._forgotten = iter(()) if identity == known else self._journal.records()
+
+    async def _settle_next_forgotten(self) -> bool:
+        """Whether there may be more."""
+        if batch := self._next_batch():
+            outcomes = await self._ledger.settle_all(batch)
+            if num_settled := sum(isinstance(outcome, Settled) for outcome in outcomes):
+                _log.warning("Redis had forgotten %d settlements; settled again", num_settled)
+            self._batch = []
+            return True
+        assert self._identity is not None, "looked at before"
+        await asyncio.to_thread(self._journal.note_identity, self._identity)
+        return False
+
+    async def _wait_for_work(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CHECK_S):
+                await self._spooled.wait()
 
     async def _settle_next(self) -> int:
         """Many at once: under load the spool must empty faster than it fills."""

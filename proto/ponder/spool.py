@@ -18,6 +18,7 @@ from ponder.settlement import Settlement
 _log = logging.getLogger(__name__)
 _FILE_NAME = "settlements.jsonl"
 _REJECTED_NAME = "rejected.jsonl"
+_OFFSET_NAME = "settlements.offset"
 
 
 class SpoolInUse(Exception):
@@ -42,8 +43,8 @@ class Spool:
         except BlockingIOError as error:
             self._file.close()
             raise SpoolInUse(f"{directory} is used by another process") from error
-        self._read_offset = 0
         self._drop_torn_tail()
+        self._read_offset = self._noted_offset()
 
     @property
     def directory(self) -> Path:
@@ -75,13 +76,16 @@ class Spool:
     def done(self, count: int = 1) -> None:
         """So many of those that next_records gave are settled. Clears the file after the last one.
 
-        Until then a restart replays from the start; the ledger recognises what it has.
+        A restart goes on from there. After a power cut it may begin earlier; the ledger recognises
+        what it has.
         """
         self._file.seek(self._read_offset)
-        self._read_offset += sum(map(len, islice(self._file, count)))
-        if self.is_empty:
+        offset = self._read_offset + sum(map(len, islice(self._file, count)))
+        is_last = offset == self._size_bytes()
+        # First: an offset of 0 replays too much, one beyond the records would skip some.
+        self._note_offset(0 if is_last else offset)
+        if is_last:
             self._file.truncate(0)
-            self._read_offset = 0
 
     def reject(self) -> None:
         """Sets the next line aside, for a person to look at."""
@@ -122,6 +126,25 @@ class Spool:
 
     def _size_bytes(self) -> int:
         return os.fstat(self._file.fileno()).st_size
+
+    def _note_offset(self, offset: int) -> None:
+        self._read_offset = offset
+        with (self._directory / _OFFSET_NAME).open("w", encoding="ascii") as file:
+            file.write(str(offset))
+            file.flush()
+            # An old offset must not outlive the records that it counts.
+            if offset == 0:
+                os.fsync(file.fileno())
+
+    def _noted_offset(self) -> int:
+        """0 when there is none, or none that can be right: one that a line begins at."""
+        path = self._directory / _OFFSET_NAME
+        text = path.read_text(encoding="ascii") if path.exists() else ""
+        offset = int(text) if text.isdigit() else 0
+        if not 0 < offset <= self._size_bytes():
+            return 0
+        self._file.seek(offset - 1)
+        return offset if self._file.read(1) == b"\n" else 0
 
     def _drop_torn_tail(self) -> None:
         """A last line without its end was never accepted: the process died while writing it."""

@@ -137,6 +137,42 @@ async def test_a_full_spool_is_replayed_in_few_round_trips(ledger, spool, make_s
     assert (await ledger.totals("model-1", "tenant-1")).requests == 400
 
 
+async def test_a_restart_says_nothing_again_to_the_same_redis(ledger, spool, make_settlement):
+    """A worker that is killed every few seconds would never get to its spool."""
+    settler = make_settler(ledger, spool)
+    for number in range(100):
+        await settler.settle(make_settlement(request_id=f"r{number}"))
+    await settler.replay_forgotten()
+
+    counting = CountingLedger(ledger)
+    await Settler(counting, spool, clock=lambda: NOW_S).replay_forgotten()
+    assert counting.num_calls == 0
+
+    await ledger.client.flushall()
+    await Settler(counting, spool, clock=lambda: NOW_S).replay_forgotten()
+    assert (await ledger.totals("model-1", "tenant-1")).requests == 100
+
+
+async def test_the_spool_goes_before_a_long_journal(ledger, spool, make_settlement):
+    settler = make_settler(ledger, spool)
+    for number in range(1_000):
+        await settler.settle(make_settlement(request_id=f"told-{number}"))
+    await ledger.client.flushall()
+    spool.append(make_settlement(request_id="spooled"))
+
+    counting = CountingLedger(ledger)
+    running = asyncio.create_task(Settler(counting, spool, clock=lambda: NOW_S).run())
+    async with asyncio.timeout(20):
+        while not await ledger.settled_usage("model-1", "tenant-1", "spooled"):  # noqa: ASYNC110
+            await asyncio.sleep(0)  # what is awaited happens in another task
+        assert counting.num_calls < 10
+        while (await ledger.totals("model-1", "tenant-1")).requests < 1_001:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    running.cancel()
+    await asyncio.wait([running])
+
+
 class CountingLedger(Ledger):
     num_calls = 0
 

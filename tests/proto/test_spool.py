@@ -40,12 +40,28 @@ def test_records_added_while_replaying_are_replayed_too(tmp_path, make_settlemen
         assert drain(spool) == [first]
 
 
-def test_a_restart_finds_what_was_not_cleared(tmp_path, make_settlement):
-    records = [make_settlement(request_id=name) for name in "ab"]
+def test_a_restart_goes_on_after_what_was_done(tmp_path, make_settlement):
+    records = [make_settlement(request_id=name) for name in "abc"]
     with Spool(tmp_path) as spool:
         for record in records:
             spool.append(record)
         spool.done()
+
+    with Spool(tmp_path) as spool:
+        assert drain(spool) == records[1:]
+    with Spool(tmp_path) as spool:
+        assert spool.is_empty
+        spool.append(records[0])
+        assert drain(spool) == records[:1]
+
+
+@pytest.mark.parametrize("offset", ["", "-1", "7", "99999999", "garbage"])
+def test_an_offset_that_cannot_be_right_replays_everything(tmp_path, make_settlement, offset):
+    records = [make_settlement(request_id=name) for name in "ab"]
+    with Spool(tmp_path) as spool:
+        for record in records:
+            spool.append(record)
+    (tmp_path / "settlements.offset").write_text(offset)
 
     with Spool(tmp_path) as spool:
         assert drain(spool) == records
