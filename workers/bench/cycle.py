@@ -30,7 +30,7 @@ _REQUESTS: Final = 4_400
 _USUAL: Final = 2_800
 _QUICK: Final = Sizes(usual=60, control=10, first=10, rest=30, shadowed=6, pairs=4, after=6)
 _LEDGER_TIMEOUT_S: Final = 20.0
-_TABLE_WIDTH: Final = 130
+_TABLE_WIDTH: Final = 140
 
 _EPILOG = f"""\b
 Examples:
