@@ -62,10 +62,13 @@ def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(redis_url: str, tiny_dir: Path, tmp_path: Path) -> StartTraced:
-    """Starts it; keyword arguments are fields of the router's configuration."""
+    """Starts it; keyword arguments are fields of the router's configuration.
+
+    With a small `easy_max_budget` what is raised goes to the other worker; else it stays.
+    """
 
     @asynccontextmanager
-    async def started(**changes: Any) -> AsyncIterator[TracedStack]:
+    async def started(easy_max_budget: int = 3_000, **changes: Any) -> AsyncIterator[TracedStack]:
         async with AsyncExitStack() as exits:
             exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
 
@@ -76,7 +79,9 @@ def start(redis_url: str, tiny_dir: Path, tmp_path: Path) -> StartTraced:
                 return provider
 
             async def worker(pool: str) -> Worker:
-                config = WorkerConfig.from_env(_worker_env(pool, tiny_dir, tmp_path, redis_url))
+                most = easy_max_budget if pool == "easy" else 3_000
+                environment = _worker_env(pool, tiny_dir, tmp_path, redis_url, most)
+                config = WorkerConfig.from_env(environment)
                 meters = MeterProvider([reader] if pool == "thinking" else [])
                 exits.callback(meters.shutdown)
                 opened = await exits.enter_async_context(
@@ -116,7 +121,9 @@ def start(redis_url: str, tiny_dir: Path, tmp_path: Path) -> StartTraced:
     return started
 
 
-def _worker_env(pool: str, model_dir: Path, tmp_path: Path, redis_url: str) -> dict[str, str]:
+def _worker_env(
+    pool: str, model_dir: Path, tmp_path: Path, redis_url: str, max_budget: int
+) -> dict[str, str]:
     return {
         "WORKER_MODEL_DIR": str(model_dir),
         "WORKER_POOL": pool,
@@ -126,7 +133,7 @@ def _worker_env(pool: str, model_dir: Path, tmp_path: Path, redis_url: str) -> d
         "WORKER_SPOOL_DIR": str(tmp_path / f"spool-{pool}"),
         "WORKER_KV_PAGES": "400",
         "WORKER_MAX_MODEL_LEN": "4096",
-        "WORKER_MAX_THINKING_BUDGET": "3000",
+        "WORKER_MAX_THINKING_BUDGET": str(max_budget),
         "WORKER_THINKING_CHUNK_TOKENS": "4",
         "WORKER_NOTICE_S": "0",
         "WORKER_GRACE_S": "0",

@@ -37,7 +37,7 @@ def parent_of(span, spans):
 
 
 async def test_an_escalated_request_is_one_trace_over_three_processes(start):
-    async with start(tier_budgets=SMALL_BUDGETS) as stack:
+    async with start(easy_max_budget=8, tier_budgets=SMALL_BUDGETS) as stack:
         reply = await ask(stack, question())
         spans = await stack.spans_when(lambda spans: Counter(s.name for s in spans)["work"] == 3)
 
@@ -143,7 +143,7 @@ async def test_a_caller_that_does_not_sample_is_heeded_everywhere(start):
 
 
 async def test_the_worker_counts_its_segments_and_shows_its_load(start):
-    async with start(tier_budgets=SMALL_BUDGETS) as stack:
+    async with start(easy_max_budget=8, tier_budgets=SMALL_BUDGETS) as stack:
         reply = await ask(stack, question())
         await stack.spans_when(lambda spans: Counter(s.name for s in spans)["work"] == 3)
         found = points(stack.worker_metrics)
