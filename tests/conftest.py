@@ -13,7 +13,7 @@ from ponder.embedded_redis import EmbeddedRedis
 # Machines that run tests may be busy: how long an example takes says nothing about the code.
 settings.register_profile("ponder", deadline=None)
 # Outside CI: pytest tests/fuzz --hypothesis-profile=long
-settings.register_profile("long", deadline=None, max_examples=10_000)
+settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile("ponder")
 
 HAS_GPU = Path("/dev/nvidiactl").exists()

@@ -5,8 +5,11 @@ client. python -m router.bench.http_stub --port N
 import argparse
 import asyncio
 import json
+import time
 from typing import Final
 
+# Servers close what is idle for longer; uvicorn after 5 s.
+_MOST_IDLE_S: Final = 2.0
 _REPLY: Final = {
     "id": "stub",
     "object": "chat.completion",
@@ -31,10 +34,15 @@ class HttpClient:
         self._head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
         self._head += f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._used_at_s = 0.0
 
     async def post(self, document: object) -> bytes:
         """Raises HttpFailed, OSError, asyncio.IncompleteReadError."""
         body = json.dumps(document).encode()
+        now_s = time.monotonic()
+        if now_s - self._used_at_s > _MOST_IDLE_S:
+            await self.close()
+        self._used_at_s = now_s
         connection = self._idle.pop() if self._idle else await self._connect()
         reader, writer = connection
         writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -45,8 +53,8 @@ class HttpClient:
         return reply
 
     async def close(self) -> None:
-        for _, writer in self._idle:
-            writer.close()
+        while self._idle:
+            self._idle.pop()[1].close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self._port)

@@ -25,8 +25,10 @@ from router.bench.http_stub import HttpClient, HttpFailed
 from router.bench.overhead_load import Call, at_once, at_rate
 from router.bench.overhead_stack import cores, on_cores
 
-_KEY: Final = "sk-bench"
+# The proxy refuses to start with a weak one.
+_KEY: Final = "sk-" + "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 _MODEL: Final = "by-complexity"
+_RUN: Final = "from litellm import run_server; run_server()"
 _START_S: Final = 120.0
 _PATH: Final = "/v1/chat/completions"
 _TIERS: Final = ("SIMPLE", "MEDIUM", "COMPLEX", "REASONING")
@@ -102,7 +104,7 @@ async def _running(
     first, others = cores()
     stub_command = (sys.executable, "-m", "router.bench.http_stub")
     stub = await _start("upstream", stub_command, upstream, on_line)
-    command = (str(python.parent / "litellm"), "--config", str(config), "--host", "127.0.0.1")
+    command = (str(python), "-c", _RUN, "--config", str(config), "--host", "127.0.0.1")
     peer = await _start("litellm", command, proxy, on_line)
     try:
         os.sched_setaffinity(stub.pid, others)
@@ -120,7 +122,11 @@ async def _start(name: str, command: Sequence[str], port: int, on_line: LineSink
         name=name,
         command=(*command, "--port", str(port)),
         # No list of prices from the network.
-        environment={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        environment={
+            **os.environ,
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "LITELLM_MASTER_KEY": _KEY,
+        },
         address=None,
         stop_timeout_s=10.0,
     )

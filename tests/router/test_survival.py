@@ -115,3 +115,12 @@ def test_expected_tokens_of_a_sure_need_are_what_is_missing():
     certain = SurvivalCurve((1.0, *(float(edge < 500) for edge in NEED_BIN_EDGES)))
 
     assert certain.expected_tokens(100, 2_000) == pytest.approx(325.0)
+
+
+@given(hazards, st.floats(-5.0, 20_000.0))
+def test_between_the_edges_it_is_a_straight_line_as_numpy_draws_it(prior, tokens):
+    curve = SurvivalCurve.from_hazards(prior)
+
+    drawn = np.interp(tokens, (0, *NEED_BIN_EDGES), curve.points)
+
+    assert curve.at(tokens) == pytest.approx(drawn, abs=1e-12)
