@@ -120,7 +120,7 @@ async def test_a_deadline_that_comes_near_closes_the_thinking_and_leaves_an_answ
 
 
 async def test_a_call_cancelled_while_it_waits_settles_earlier_segments(start_worker, make_request):
-    worker = await start_worker(max_running=1)
+    worker = await start_worker(max_running=1, preemption_grace_s=60)
     running = worker.stub.Think(make_request(request_id="first", thinking_budget=3000))
     await running.read()
     prior = budget_pb2.Usage(prompt_tokens=9, forced_tokens=2, gpu_seconds=1.5)

@@ -60,7 +60,7 @@ async def test_bad_input_is_refused_by_name(worker, make_request, named, changes
 
 
 async def test_a_full_queue_is_told_apart_from_bad_input(start_worker, make_request):
-    worker = await start_worker(max_running=1, max_waiting=1)
+    worker = await start_worker(max_running=1, max_waiting=1, preemption_grace_s=60)
     running = worker.stub.Think(make_request(request_id="running", thinking_budget=3000))
     await running.read()
     waiting = worker.stub.Think(make_request(request_id="waiting"))
