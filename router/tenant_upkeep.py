@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from ponder.ledger import Ledger, LedgerUnavailable
-from ponder.tenant_store import TenantStore
+from ponder.tenant_store import StoredTenants, TenantStore
 from router.config import RouterConfig
 from router.tenants import Tenants
 from router.tiers import parse_tier
@@ -43,10 +43,18 @@ class TenantUpkeep:
         if not self._is_on:
             return
         try:
-            records, complaints = await self._store.read()
-            self._tenants.replace_stored(records)
+            complaints = self._take(await self._store.read())
         except LedgerUnavailable:
             complaints = ["the tenants in Redis cannot be read: the last known ones stand"]
         for complaint in frozenset(complaints) - self._complaints:
             _log.warning("%s", complaint)
         self._complaints = frozenset(complaints)
+
+    def _take(self, stored: StoredTenants) -> list[str]:
+        if stored.is_blank:
+            # Whoever flushed Redis, or failed over to an empty copy, meant to lock nobody out.
+            known = len(self._tenants.names)
+            lost = f"Redis has lost its tenants: the {known} last known ones stand; restore it"
+            return [lost] if known else []
+        self._tenants.replace_stored(stored.records)
+        return stored.problems

@@ -24,6 +24,7 @@ T = TypeVar("T")
 KEY_ID_DIGITS: Final = 12
 _KEY_PREFIX: Final = "ponder-"  # so that scanners for leaked secrets can know one
 _KEY_BYTES: Final = 32
+_CHANGES: Final = ""  # no tenant can be called so
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SUBJECT: Final = re.compile(r"[\x21-\x7e]{1,256}")
@@ -104,6 +105,16 @@ class TenantRecord:
 Records = Mapping[str, TenantRecord]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTenants:
+    """All tenants by name, and one line for each record that is unreadable."""
+
+    records: dict[str, TenantRecord]
+    problems: list[str]
+    is_blank: bool
+    """No tenant was ever stored here: new, emptied, or a copy that has nothing yet."""
+
+
 class TenantStore:
     """Every method raises LedgerUnavailable."""
 
@@ -116,10 +127,12 @@ class TenantStore:
         """In the Redis of the ledger, over the ledger's connection."""
         return cls(ledger.client, ledger.config.timeout_s)
 
-    async def read(self) -> tuple[dict[str, TenantRecord], list[str]]:
-        """All tenants by name, and one line for each record that is unreadable."""
-        found = self._client.hgetall(keys.TENANTS)
-        return _parsed(await self._call(cast("Awaitable[dict[bytes, bytes]]", found)))
+    async def read(self) -> StoredTenants:
+        """As they are at this moment."""
+        reply = cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(keys.TENANTS))
+        found = await self._call(reply)
+        records, problems = _parsed(found)
+        return StoredTenants(records=records, problems=problems, is_blank=not found)
 
     async def change(self, edit: Callable[[Records], TenantRecord]) -> TenantRecord:
         """Stores what `edit` makes of all the records. It is called again when somebody else
@@ -130,9 +143,11 @@ class TenantStore:
     async def remove(self, name: str) -> bool:
         """Its keys are void at once; what it spent stays in the ledger. False: was not there."""
         pipeline = self._client.pipeline(transaction=False)
+        # First: when the last tenant goes, this must not look like a Redis that was emptied.
+        pipeline.hincrby(keys.TENANTS, _CHANGES, 1)
         pipeline.hdel(keys.TENANTS, name)
         pipeline.delete(keys.quota(name), keys.reservations(name))
-        removed, _ = await self._call(pipeline.execute())
+        _, removed, _ = await self._call(pipeline.execute())
         return bool(removed)
 
     async def _change(self, edit: Callable[[Records], TenantRecord]) -> TenantRecord:
@@ -143,6 +158,7 @@ class TenantStore:
                 records, _ = _parsed(await cast("Awaitable[dict[bytes, bytes]]", found))
                 record = edit(records)
                 pipeline.multi()  # type: ignore[no-untyped-call]  # redis-py left it out
+                pipeline.hincrby(keys.TENANTS, _CHANGES, 1)
                 pipeline.hset(keys.TENANTS, record.name, record.to_json())
                 try:
                     await pipeline.execute()
@@ -183,6 +199,8 @@ def check_subject(subject: object) -> None:
 def _parsed(found: Mapping[bytes, bytes]) -> tuple[dict[str, Any], list[str]]:
     records, problems = {}, []
     for name, text in sorted(found.items()):
+        if name.decode(errors="replace") == _CHANGES:
+            continue
         try:
             record = TenantRecord.from_json(name.decode(errors="replace"), text)
             records[record.name] = record

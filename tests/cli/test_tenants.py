@@ -43,11 +43,11 @@ def stored(redis_url: str) -> Callable[[], dict[str, TenantRecord]]:
     async def read() -> dict[str, TenantRecord]:
         ledger = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20))
         try:
-            records, problems = await TenantStore.beside(ledger).read()
+            found = await TenantStore.beside(ledger).read()
         finally:
             await ledger.close()
-        assert not problems
-        return records
+        assert not found.problems
+        return found.records
 
     return lambda: asyncio.run(read())
 

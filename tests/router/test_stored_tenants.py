@@ -81,6 +81,22 @@ async def test_without_redis_the_last_known_tenants_stand(start, own_redis, capl
         assert await status(stack, key="other") == grpc.StatusCode.UNAUTHENTICATED
 
 
+async def test_a_redis_that_was_emptied_locks_nobody_out(start, redis_url, caplog):
+    async def warned() -> bool:
+        return "Redis has lost its tenants: the 1 last known ones stand" in caplog.text
+
+    async with start(stored_tenants=True) as stack:
+        await put(stack)
+        await status_when(stack, grpc.StatusCode.OK)
+        async with redis.asyncio.Redis.from_url(redis_url) as client:
+            await client.flushall()
+        await eventually(warned)
+
+        assert await status(stack) == grpc.StatusCode.OK
+        await put(stack, name="other", key="k2")
+        await status_when(stack, grpc.StatusCode.UNAUTHENTICATED)
+
+
 async def test_an_unreadable_record_lets_its_tenant_in_no_more_and_no_other_out(start, redis_url):
     async with start(stored_tenants=True) as stack:
         await put(stack)

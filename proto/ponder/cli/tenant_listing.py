@@ -24,7 +24,8 @@ from ponder.tenant_store import TenantRecord, TenantStore
 @store_options
 def list_tenants(redis_url: str | None, as_json: bool) -> None:
     """List the tenants with their plans and how many keys they have."""
-    records, problems = in_store(redis_url, lambda store: store.read())
+    stored = in_store(redis_url, lambda store: store.read())
+    records, problems = stored.records, stored.problems
     if as_json:
         print_json({"tenants": list(map(as_document, records.values())), "problems": problems})
         return
@@ -48,8 +49,8 @@ def show(redis_url: str | None, as_json: bool, name: str) -> None:
     """
 
     async def look(ledger: Ledger) -> tuple[TenantRecord, Used]:
-        records, _ = await TenantStore.beside(ledger).read()
-        record = known(records, name)
+        stored = await TenantStore.beside(ledger).read()
+        record = known(stored.records, name)
         return record, await ledger.quotas.read(name, time.time())
 
     record, used = in_ledger(redis_url, look)
