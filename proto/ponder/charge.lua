@@ -6,6 +6,17 @@
 --       4 life of the marker, s   5 life of the quota, s   6 time, unix ms; empty: the clock of Redis
 -- Returns 1 when charged, 0 when the request had been charged before.
 
+-- What Redis keeps may be corrupted, and Lua reads 'nan' and 'inf' as numbers: neither may lift a
+-- limit or bar a tenant.
+local function finite(text)
+  local number = tonumber(text or '')
+  return number and math.abs(number) < 2 ^ 53 and number or nil
+end
+
+local function count(text)
+  return math.max(0, finite(text) or 0)
+end
+
 -- A script that fails half-way is not undone, so nothing is written unless every key can be.
 for i = 1, 2 do
   local kind = redis.call('TYPE', KEYS[i]).ok
@@ -20,14 +31,14 @@ if not redis.call('SET', KEYS[3], ARGV[2], 'NX', 'EX', ARGV[4]) then
 end
 
 local tokens = tonumber(ARGV[2])
-local spent = tonumber(redis.call('HGET', KEYS[1], ARGV[3]) or '') or 0
+local spent = count(redis.call('HGET', KEYS[1], ARGV[3]))
 redis.call('HSET', KEYS[1], ARGV[3], string.format('%.0f', spent + tokens))
 
 -- The bucket as reserve.lua left it, filled up to now: else what it fills while it is full would be
 -- set against what is taken out only now.
-local level = tonumber(redis.call('HGET', KEYS[1], 'level') or '')
-local at_ms = tonumber(redis.call('HGET', KEYS[1], 'at_ms') or '')
-local rate = tonumber(redis.call('HGET', KEYS[1], 'rate') or '')
+local level = finite(redis.call('HGET', KEYS[1], 'level'))
+local at_ms = finite(redis.call('HGET', KEYS[1], 'at_ms'))
+local rate = finite(redis.call('HGET', KEYS[1], 'rate'))
 if level and at_ms and rate then
   local now_ms = tonumber(ARGV[6])
   if not now_ms then

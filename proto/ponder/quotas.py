@@ -142,14 +142,14 @@ class Quotas:
         await self._call(self._client.hdel(keys.reservations(name.tenant), name.reservation))
 
     async def read(self, tenant: str, now_s: float) -> Used:
-        """For people."""
+        """For people. What is no count reads as 0, as the scripts read it."""
         pipeline = self._client.pipeline(transaction=False)
         pipeline.hgetall(keys.quota(tenant))
         pipeline.hvals(keys.reservations(tenant))
         quota, reservations = await execute(self._timeout_s, pipeline)
-        held = [tuple(map(int, value.split())) for value in reservations]
-        tokens = [tokens for ends_ms, tokens in held if ends_ms > now_s * 1e3]
-        months = {field.decode(): int(spent) for field, spent in quota.items() if b"-" in field}
+        held = [tuple(map(_count, value.split())) for value in reservations]
+        tokens = [entry[1] for entry in held if len(entry) == 2 and entry[0] > now_s * 1e3]
+        months = {field.decode(): _count(spent) for field, spent in quota.items() if b"-" in field}
         return Used(by_month=months, running=len(tokens), reserved=sum(tokens))
 
     def _script(self, file: str) -> Callable[..., Awaitable[Any]]:
@@ -161,6 +161,10 @@ class Quotas:
 
     async def _call(self, reply: Awaitable[T]) -> T:
         return await within(self._timeout_s, reply)
+
+
+def _count(text: bytes) -> int:
+    return int(text) if text.isdigit() else 0
 
 
 def month_of(time_s: float) -> str:

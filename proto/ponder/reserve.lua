@@ -12,6 +12,17 @@
 -- taken out of it, below zero if need be. A reservation takes nothing out: it only stands between the
 -- bucket and the next request, so that its end, by settlement, release or time, can be no double one.
 
+-- What Redis keeps may be corrupted, and Lua reads 'nan' and 'inf' as numbers: neither may lift a
+-- limit or bar a tenant.
+local function finite(text)
+  local number = tonumber(text or '')
+  return number and math.abs(number) < 2 ^ 53 and number or nil
+end
+
+local function count(text)
+  return math.max(0, finite(text) or 0)
+end
+
 local tokens, rate = tonumber(ARGV[2]), tonumber(ARGV[4])
 local per_month, concurrency = tonumber(ARGV[5]), tonumber(ARGV[6])
 local now_ms = tonumber(ARGV[9])
@@ -24,11 +35,11 @@ local kept, running, last_ms = 0, 0, now_ms + tonumber(ARGV[3])
 local found = redis.call('HGETALL', KEYS[2])
 for i = 1, #found, 2 do
   local ends_ms, held = string.match(found[i + 1], '^(%d+) (%d+)$')
-  ends_ms = tonumber(ends_ms)
-  if not ends_ms or ends_ms <= now_ms then
+  ends_ms, held = finite(ends_ms), finite(held)
+  if not ends_ms or not held or ends_ms <= now_ms then
     redis.call('HDEL', KEYS[2], found[i])
   elseif found[i] ~= ARGV[1] then
-    kept, running, last_ms = kept + tonumber(held), running + 1, math.max(last_ms, ends_ms)
+    kept, running, last_ms = kept + held, running + 1, math.max(last_ms, ends_ms)
   end
 end
 if concurrency > 0 and running >= concurrency then
@@ -38,8 +49,8 @@ end
 if rate > 0 then
   -- In thousandths of a token: rate / 60 of them come each ms.
   local full = rate * 1000
-  local level = tonumber(redis.call('HGET', KEYS[1], 'level') or '')
-  local at_ms = tonumber(redis.call('HGET', KEYS[1], 'at_ms') or '')
+  local level = finite(redis.call('HGET', KEYS[1], 'level'))
+  local at_ms = finite(redis.call('HGET', KEYS[1], 'at_ms'))
   if level and at_ms then
     level = math.min(full, level + math.floor(math.max(0, now_ms - at_ms) * rate / 60))
   else
@@ -58,7 +69,7 @@ if rate > 0 then
 end
 
 if per_month > 0 then
-  local spent = tonumber(redis.call('HGET', KEYS[1], ARGV[7]) or '') or 0
+  local spent = count(redis.call('HGET', KEYS[1], ARGV[7]))
   local left = per_month - spent - kept
   if tokens > 0 and tokens > left then
     return {'tokens_per_month', math.max(0, left), -1}

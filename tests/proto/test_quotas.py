@@ -184,6 +184,25 @@ async def test_a_month_ends_with_the_calendar_in_utc(quotas):
     assert await quotas.reserve(name_of("b"), 20, plan, life_s=60, now_s=later_s) is None
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-5", "1e400", "9" * 400, "many", ""])
+async def test_a_corrupted_count_neither_lifts_a_limit_nor_bars_the_tenant(redis_url, value):
+    plan = TenantPlan(tokens_per_minute=200, tokens_per_month=100, concurrency=2)
+    async with redis.asyncio.Redis.from_url(redis_url) as client:
+        quotas = Quotas(client, 20, lambda: START_MS)
+        spoilt = dict.fromkeys((MONTH, "level", "at_ms", "rate"), value)
+        await client.hset(keys.quota(TENANT), mapping=spoilt)
+        await client.hset(keys.reservations(TENANT), mapping={"m/x": value, "m/y": f"{value} 1"})
+
+        for name, wanted in (("a", None), ("b", "tokens_per_month")):
+            lacking = await quotas.reserve(name_of(name), 60, plan, life_s=60, now_s=NOW_S)
+            assert (lacking.limit if lacking else None) == wanted
+            assert (await quotas.read(TENANT, NOW_S)).reserved == 60
+        await client.hset(keys.quota(TENANT), mapping=spoilt)
+        await quotas.charge(name_of("a"), 60, finished_at_s=NOW_S, remembered_s=100)
+
+        assert await quotas.read(TENANT, NOW_S) == Used(by_month={MONTH: 60}, running=0, reserved=0)
+
+
 async def test_many_routers_at_once_admit_no_more_than_the_plan_has(redis_url):
     plan = TenantPlan(tokens_per_month=1_000, concurrency=7)
     clients = [redis.asyncio.Redis.from_url(redis_url) for _ in range(3)]
