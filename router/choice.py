@@ -4,25 +4,30 @@ Two of the pool's workers are drawn, and the one with less predicted work takes 
 choices (Mitzenmacher, IEEE TPDS 12 (2001)). The best of all, chosen by several routers from
 the same reports, would be the same worker for all of them.
 
-The pools are a soft partition. A pool whose workers are all full borrows a worker of the other one
-that is idle enough, so that what is lent never queues there, and leaves the lender's own work the
-rest of the slots.
+The pools are a soft partition. A pool whose workers are all full borrows an idle slot of the other
+one. Where nobody is idle, a request goes where those who have outlived their probation give way to
+it (workers/engine/priority.py), its own pool first: it begins at once, and they keep their floor.
 """
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol, TypeVar
 
+from router.burden import Burden
+
 LENDING_SHARE: Final = 0.5
-"""A worker lends while less than this share of its slots is taken: the rest is its pool's floor."""
+"""A worker without probation lends while less than this share of its slots is taken."""
+FLOOR_SHARE: Final = 0.125
+"""Of the slots, what those past their probation keep: the default of WORKER_DEMOTED_FLOOR."""
 
 
 class Candidate(Protocol):
     """A live worker that may take the segment, as it is seen at this moment.
 
     `in_flight`: requests running and waiting there. `slots`: how many run at once; 0: not known.
-    `burden_tokens`: predicted tokens of those requests. `is_ejected`: only a last resort.
+    `burden`: what those requests are predicted to take. `probation_tokens`: of each request so many
+    run ahead of others; 0: none do. `is_ejected`: only a last resort.
     """
 
     @property
@@ -32,7 +37,10 @@ class Candidate(Protocol):
     def slots(self) -> int: ...
 
     @property
-    def burden_tokens(self) -> float: ...
+    def burden(self) -> Burden: ...
+
+    @property
+    def probation_tokens(self) -> int: ...
 
     @property
     def is_ejected(self) -> bool: ...
@@ -51,57 +59,78 @@ def choose(
 ) -> C | None:
     """One of `home`, the workers of the request's own pool, or of `away`; None when there is none.
 
-    Away is chosen when home is empty, and lends when all at home are full or ejected. `holder` has
-    computed the first `prefix_tokens` of the request; it is kept where that pays.
+    The request has thought `prefix_tokens`. `holder` has computed them; it is kept where that pays.
     """
-    chosen = _least_burdened(_fit(home) or _fit(away), rng)
-    if chosen is None:
-        return None
-    if home and (is_full(chosen) or chosen.is_ejected):
-        lenders = [worker for worker in away if can_lend(worker)]
-        chosen = _least_burdened(lenders, rng) or chosen
-    if holder is not None and _may_keep(holder, home, away):
-        return holder if _pays(holder, chosen, prefix_tokens) else chosen
-    return chosen
+    if not home:
+        home, away = away, home
+    chosen = _without_holder(home, away, rng, prefix_tokens)
+    if chosen is None or holder is None or not _may_keep(holder, home, away):
+        return chosen
+    if is_full(holder):
+        # With an idle slot nowhere, to compute the prefix again would gain nothing.
+        return holder if is_full(chosen) and gives_way(holder, prefix_tokens) else chosen
+    return holder if _pays(holder, chosen, prefix_tokens) else chosen
 
 
 def is_full(worker: Candidate) -> bool:
-    """Whether a request would wait there."""
+    """Whether a request would wait there, or others would have to give way."""
     return 0 < worker.slots <= worker.in_flight
 
 
-def can_lend(worker: Candidate) -> bool:
-    """Whether it may take work of the other pool while that has workers of its own."""
-    return not worker.is_ejected and worker.in_flight < LENDING_SHARE * worker.slots
+def gives_way(worker: Candidate, prefix_tokens: int) -> bool:
+    """Whether a request that has thought so much would begin there at once though it is full."""
+    floor = math.ceil(FLOOR_SHARE * worker.slots)
+    is_young = prefix_tokens < worker.probation_tokens
+    return is_young and worker.burden.num_young < worker.slots - floor
 
 
 def lendable_slots(worker: Candidate) -> int:
-    """How many requests of the other pool it would take now."""
-    return (
-        max(0, math.ceil(LENDING_SHARE * worker.slots) - worker.in_flight)
-        if can_lend(worker)
-        else 0
-    )
+    """How many requests of the other pool it would take now while that has workers of its own."""
+    share = 1.0 if worker.probation_tokens else LENDING_SHARE
+    lent = max(0, math.ceil(share * worker.slots) - worker.in_flight)
+    return 0 if worker.is_ejected else lent
 
 
-def _fit(workers: Sequence[C]) -> Sequence[C]:
-    """Those that can begin at once; else those that are not ejected; else all."""
-    sound = [worker for worker in workers if not worker.is_ejected]
-    return [worker for worker in sound if not is_full(worker)] or sound or workers
+def _without_holder(
+    home: Sequence[C], away: Sequence[C], rng: random.Random, prefix_tokens: int
+) -> C | None:
+    groups = _groups(home, away, prefix_tokens)
+    found = next((workers for workers in groups if workers), None)
+    return None if found is None else _least_burdened(found, rng)
 
 
-def _least_burdened(workers: Sequence[C], rng: random.Random) -> C | None:
-    """Of two that are drawn."""
-    if not workers:
-        return None
-    drawn = rng.sample(workers, min(2, len(workers)))
-    return min(drawn, key=lambda worker: (worker.burden_tokens, worker.in_flight))
+def _groups(home: Sequence[C], away: Sequence[C], prefix_tokens: int) -> Iterator[Sequence[C]]:
+    """The better ones first. Whoever is ejected is a last resort."""
+    sound, others = _sound(home), _sound(away)
+    yield [worker for worker in sound if not is_full(worker)]
+    yield [worker for worker in others if lendable_slots(worker)]
+    yield [worker for worker in sound if gives_way(worker, prefix_tokens)]
+    yield [worker for worker in others if gives_way(worker, prefix_tokens)]
+    yield sound
+    yield home
+
+
+def _sound(workers: Sequence[C]) -> Sequence[C]:
+    return [worker for worker in workers if not worker.is_ejected]
+
+
+def _least_burdened(workers: Sequence[C], rng: random.Random) -> C:
+    """Of two that are drawn, the one with less ahead of a new request."""
+    return min(rng.sample(workers, min(2, len(workers))), key=_ahead)
+
+
+def _ahead(worker: Candidate) -> tuple[float, float]:
+    """While a slot is idle, what makes the steps long counts; then, who is not given way to."""
+    burden = worker.burden
+    if is_full(worker) and worker.probation_tokens:
+        return burden.num_young / worker.slots, burden.young_tokens
+    return burden.tokens, worker.in_flight
 
 
 def _may_keep(holder: C, home: Sequence[C], away: Sequence[C]) -> bool:
-    if holder.is_ejected or is_full(holder):
+    if holder.is_ejected:
         return False
-    return holder in home or (holder in away and (not home or can_lend(holder)))
+    return holder in home or (holder in away and lendable_slots(holder) > 0)
 
 
 def _pays(holder: Candidate, other: Candidate, prefix_tokens: int) -> bool:
@@ -110,4 +139,4 @@ def _pays(holder: Candidate, other: Candidate, prefix_tokens: int) -> bool:
     A token of prefill is taken to cost as much as one that another request decodes in the same
     batch: both are a row of a step.
     """
-    return holder.burden_tokens <= other.burden_tokens + prefix_tokens
+    return holder.burden.tokens <= other.burden.tokens + prefix_tokens

@@ -199,6 +199,13 @@ class RouterConfig:
         meaning="Longest queue of a pool, in time that it is predicted to take: from half of it on "
         "budgets shrink, beyond it requests are refused.",
     )
+    max_line_s: float = variable(
+        2.0,
+        environment.number(0.01, 3_600.0),
+        unit="s",
+        meaning="Longest predicted wait of a request until it begins, behind others on probation: "
+        "from half of it on budgets of the easy pool shrink, beyond it requests are refused.",
+    )
     max_failovers: int = variable(
         2,
         environment.integer(0, 16),

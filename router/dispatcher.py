@@ -114,7 +114,7 @@ class Dispatcher:
         try:
             with (
                 spans.segment(journey, request, link) as span,
-                link.expecting(self._expected_tokens(journey)) as expect,
+                link.expecting(*self._to_come(journey)) as expect,
             ):
                 thought = link.think(request, left_s, journey.accepted, span.metadata)
                 async with aclosing(thought) as events:
@@ -122,7 +122,7 @@ class Dispatcher:
                         if (shown := journey.receive(event)) is None:
                             continue
                         if isinstance(shown, Thought):
-                            expect(self._expected_tokens(journey))
+                            expect(*self._to_come(journey))
                         yield shown
                 journey.end_segment()
             attempts.holder = link
@@ -131,10 +131,13 @@ class Dispatcher:
         except WorkerRefused as refusal:
             self._look_elsewhere(link, journey, attempts, refusal)
 
-    def _expected_tokens(self, journey: Journey) -> float:
-        """Thinking to come, and an answer as long as the reserve that is kept for it."""
+    def _to_come(self, journey: Journey) -> tuple[float, int]:
+        """Tokens that are predicted, an answer as long as the reserve kept for it among them; and
+        those that it has had.
+        """
+        thought = journey.thinking_tokens
         answer_tokens = min(journey.query.max_answer_tokens, self._config.answer_reserve_tokens)
-        return journey.decision.expected_tokens(journey.thinking_tokens) + answer_tokens
+        return journey.decision.expected_tokens(thought) + answer_tokens, thought
 
     def _pick(self, journey: Journey, attempts: _Attempts) -> WorkerLink:
         home = self._home(journey)

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool
 from router import admission
-from router.admission import Work
+from router.admission import Bounds, Work
 from router.config import RouterConfig
 from router.decisions import Decision
 from router.errors import DeadlineTooShort, RouterError, WorkersSaturated
@@ -34,12 +35,16 @@ class CurrentLimits:
         tiers = self._config.tiers_of(query.model)
         return Limits(
             entitled_tier=query.tenant.max_tier,
-            closed_tiers=admission.closed_tiers(loads, tiers, self._config.max_queue_s),
+            closed_tiers=admission.closed_tiers(loads, tiers, self._bounds),
             affordable_tokens={
                 pool: self._affordable(query, pool, 0.0, spent_tokens) for pool in loads
             },
             queued_tokens={
-                pool: self._affordable(query, pool, load.wait_s, spent_tokens)
+                pool: admission.affordable_in_line(
+                    load,
+                    partial(self._affordable, query, pool, spent_tokens=spent_tokens),
+                    self._answer_tokens(query),
+                )
                 for pool, load in loads.items()
                 if load.wait_s
             },
@@ -53,6 +58,10 @@ class CurrentLimits:
             tokens = min(tokens, quantile)
         self._check_load(query, decision.choice.pool, tokens)
 
+    @property
+    def _bounds(self) -> Bounds:
+        return Bounds(queue_s=self._config.max_queue_s, line_s=self._config.max_line_s)
+
     def why_late(self, query: Query, late: DeadlineTooShort) -> RouterError:
         """The same, or that the load is to blame: without it there would have been time."""
         try:
@@ -64,9 +73,12 @@ class CurrentLimits:
     def _check_load(self, query: Query, pool: Pool.ValueType, thinking_tokens: int) -> None:
         tokens = thinking_tokens + self._answer_tokens(query)
         service_s = tokens / self._pools.tokens_per_s(pool, query.model)
-        work = Work(service_s=service_s + self._config.answer_reserve_s, left_s=self.left_s(query))
-        load = self._pools.load(pool, query.model)
-        after_s = admission.retry_after_s(work, load, self._config.max_queue_s)
+        work = Work(
+            tokens=tokens,
+            service_s=service_s + self._config.answer_reserve_s,
+            left_s=self.left_s(query),
+        )
+        after_s = admission.retry_after_s(work, self._pools.load(pool, query.model), self._bounds)
         if after_s is not None:
             raise WorkersSaturated(
                 f"the workers have too much to do; {admission.in_words(after_s)}", after_s

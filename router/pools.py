@@ -16,6 +16,7 @@ from ponder.tls import Dialler
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool
 from router import choice, discovery
 from router.admission import PoolLoad
+from router.burden import Burden
 from router.discovery import DnsName, Resolve
 from router.ejection import Ejections
 from router.worker_link import WorkerLink, WorkerState
@@ -171,11 +172,15 @@ class Pools:
         lent = sum(
             choice.lendable_slots(link) for link in away if self._lends_all(link, pool, model)
         )
+        burden = sum((link.burden for link in home), Burden())
         return PoolLoad(
             slots=sum(link.slots for link in home) + lent,
-            in_flight=sum(link.in_flight for link in home),
-            backlog_tokens=sum(link.burden_tokens for link in home),
+            in_flight=burden.num,
+            backlog_tokens=burden.tokens,
             tokens_per_s=sum(link.slots for link in home) * self.tokens_per_s(pool, model),
+            num_young=burden.num_young,
+            young_tokens=burden.young_tokens,
+            probation_tokens=min((link.probation_tokens for link in home), default=0),
         )
 
     def judge(self) -> None:

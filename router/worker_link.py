@@ -14,6 +14,7 @@ from ponder import rpc
 from ponder.tls import Dialler, Line
 from ponder.tracing import Metadata
 from ponder.v1 import worker_pb2, worker_pb2_grpc
+from router.burden import Burden, BurdenAccount, Expect
 from router.ejection import Pace
 
 _log = logging.getLogger(__name__)
@@ -23,8 +24,6 @@ _LONGEST_RETRY_S: Final = 2.0
 # so that a stall of this process, however long, is one of them and no worker's fault.
 _SILENCE_TICK_S: Final = 0.5
 _SILENCE_TICKS: Final = 5
-# What a request of another router is taken for, where there is none of this one to compare with.
-_UNKNOWN_TOKENS: Final = 500.0
 # gRPC by itself waits up to two minutes before it tries an address again.
 _RECONNECT: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -92,10 +91,9 @@ class WorkerLink:
         self._load: worker_pb2.Load | None = None
         self._num_others = 0
         self._is_leaving = False
-        self.outstanding_tokens = 0.0
         self.is_ejected = False
         self.is_retired = False
-        self._num_expected = 0
+        self._account = BurdenAccount()
         self._is_unused = asyncio.Event()
         self._rng = rng
         authority = (("grpc.default_authority", name),) if name else ()
@@ -115,7 +113,7 @@ class WorkerLink:
         self._load = load
         self._is_leaving = load.is_draining if load else self._is_leaving
         num_reported = load.running + load.waiting if load else 0
-        self._num_others = max(0, num_reported - self._num_expected)
+        self._num_others = max(0, num_reported - self._account.total.num)
 
     @property
     def is_alive(self) -> bool:
@@ -129,7 +127,7 @@ class WorkerLink:
     @property
     def in_flight(self) -> int:
         """Requests there, of this router and, as of its last report, of others."""
-        return self._num_expected + self._num_others
+        return self._account.total.num + self._num_others
 
     @property
     def slots(self) -> int:
@@ -137,11 +135,19 @@ class WorkerLink:
         return self.load.max_running if self.load else 0
 
     @property
-    def burden_tokens(self) -> float:
-        """Predicted tokens to come, those of others guessed from their number."""
-        own = self._num_expected
-        mean = self.outstanding_tokens / own if own else _UNKNOWN_TOKENS
-        return self.outstanding_tokens + mean * self._num_others
+    def probation_tokens(self) -> int:
+        """So many of each request run ahead of what has had more; 0: not known, or none do."""
+        return self.load.probation_tokens if self.load else 0
+
+    @property
+    def outstanding_tokens(self) -> float:
+        """Predicted tokens to come of this router's requests."""
+        return self._account.total.tokens
+
+    @property
+    def burden(self) -> Burden:
+        """Of all requests there, those of others guessed from their number."""
+        return self._account.total.scaled_to(self.in_flight, self.probation_tokens)
 
     @property
     def state(self) -> WorkerState:
@@ -176,25 +182,17 @@ class WorkerLink:
         self.load = None
 
     @contextmanager
-    def expecting(self, tokens: float) -> Iterator[Callable[[float], None]]:
-        """Counts predicted tokens as outstanding for the duration of the block; what it yields
-        takes how many are left.
+    def expecting(self, tokens: float, attained_tokens: float = 0.0) -> Iterator[Expect]:
+        """Counts a request that has so many predicted tokens to come, and has had so many, for the
+        duration of the block; what it yields says how it gets on.
         """
-        left = tokens
-
-        def expect(tokens: float) -> None:
-            nonlocal left
-            self.outstanding_tokens += tokens - left
-            left = tokens
-
-        self.outstanding_tokens += tokens
-        self._num_expected += 1
+        account = self._account.expecting(
+            tokens, attained_tokens, lambda: float(self.probation_tokens)
+        )
         try:
-            yield expect
+            with account as expect:
+                yield expect
         finally:
-            self._num_expected -= 1
-            # Not by subtraction alone: what rounding leaves would stay for ever.
-            self.outstanding_tokens = self._num_expected and self.outstanding_tokens - left
             self._note_use()
 
     async def watch(self, on_change: Callable[[], None]) -> None:
@@ -256,7 +254,7 @@ class WorkerLink:
         await self._line.close()
 
     def _note_use(self) -> None:
-        if self.is_retired and not self._num_expected:
+        if self.is_retired and not self._account.total.num:
             self._is_unused.set()
 
     async def _reports(self) -> AsyncIterator[worker_pb2.Load]:

@@ -23,12 +23,14 @@ class LoadFeed:
         *,
         max_running: int,
         max_thinking_budget: int,
+        probation_tokens: int,
         is_draining: Callable[[], bool],
     ) -> None:
         self._engine = engine
         self._model = model
         self._max_running = max_running
         self._max_thinking_budget = max_thinking_budget
+        self._probation_tokens = probation_tokens
         self._is_draining = is_draining
         self._changed = asyncio.Event()
 
@@ -56,6 +58,7 @@ class LoadFeed:
             models=[self._model],
             is_draining=self._is_draining(),
             max_thinking_budget=self._max_thinking_budget,
+            probation_tokens=self._probation_tokens,
         )
 
     async def reports(self) -> AsyncIterator[worker_pb2.Load]:

@@ -90,6 +90,7 @@ async def open_worker(
             config.model,
             max_running=config.max_running,
             max_thinking_budget=limits.max_thinking_budget,
+            probation_tokens=config.probation_tokens,
             is_draining=lambda: server.is_draining,
         )
         name = config.name or f"{socket.gethostname()}:{server.port}"

@@ -11,8 +11,8 @@ from urllib.parse import quote, unquote
 
 FEEDBACK: Final = "ponder:feedback"
 TENANTS: Final = "ponder:tenants"
-"""Hash: of each tenant JSON with its plan and the hashes of its keys. Under the empty name how often
-they were changed: where no tenant is left the hash still is."""
+"""Hash: of each tenant JSON with its plan and the hashes of its keys. Under the empty name how
+often they were changed: where no tenant is left the hash still is."""
 EPOCH: Final = "ponder:epoch"
 """String: drawn when the Redis was found empty. Another value means another data set."""
 ALL_TRACES: Final = "ponder:{*}:traces"

@@ -78,15 +78,14 @@ class Residents:
 
     def _may_give_way_to(self, waiting: Sequence) -> list[Sequence]:
         """Those of higher levels, but for the demoted while they hold no more than their floor, and
-        on probation only those with at least as much to come as they have had: who is about to end
-        had better do so.
+        on probation only those with more to come than the waiting one has before its level ends:
+        who is about to end had better do so.
         """
         level, remaining = self.waiting.level, expected_remaining_tokens
         lowest = level(waiting)
+        least_tokens = self.waiting.level_ends[lowest] - waiting.attained_tokens
         victims = [
-            s
-            for s in self.running
-            if lowest < level(s) < DEMOTED and remaining(s) >= s.attained_tokens
+            s for s in self.running if lowest < level(s) < DEMOTED and remaining(s) >= least_tokens
         ]
         demoted = self._demoted()
         return victims + demoted if len(demoted) > self._demoted_floor else victims

@@ -330,6 +330,7 @@ class Load(_message.Message):
     FAILED_REQUESTS_FIELD_NUMBER: _builtins.int
     IS_DRAINING_FIELD_NUMBER: _builtins.int
     MAX_THINKING_BUDGET_FIELD_NUMBER: _builtins.int
+    PROBATION_TOKENS_FIELD_NUMBER: _builtins.int
     running: _builtins.int
     waiting: _builtins.int
     free_kv_pages: _builtins.int
@@ -356,6 +357,10 @@ class Load(_message.Message):
     """Takes no new requests: it is about to stop. What runs goes on."""
     max_thinking_budget: _builtins.int
     """Largest thinking budget that it accepts; unset from a worker that does not tell."""
+    probation_tokens: _builtins.int
+    """So many tokens of each request, thinking of earlier segments included, run ahead of requests that
+    have had theirs; 0 from a worker that runs requests in the order they come.
+    """
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the models this worker serves."""
@@ -378,10 +383,11 @@ class Load(_message.Message):
         failed_requests: _builtins.int = ...,
         is_draining: _builtins.bool = ...,
         max_thinking_budget: _builtins.int | None = ...,
+        probation_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_thinking_budget", b"_max_thinking_budget", "max_thinking_budget", b"max_thinking_budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_thinking_budget", b"_max_thinking_budget", "batch_size", b"batch_size", "failed_requests", b"failed_requests", "free_kv_pages", b"free_kv_pages", "is_draining", b"is_draining", "max_running", b"max_running", "max_thinking_budget", b"max_thinking_budget", "models", b"models", "preemptions", b"preemptions", "prefix_tokens", b"prefix_tokens", "running", b"running", "time_per_output_token_ms", b"time_per_output_token_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_per_second", b"tokens_per_second", "total_kv_pages", b"total_kv_pages", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_thinking_budget", b"_max_thinking_budget", "batch_size", b"batch_size", "failed_requests", b"failed_requests", "free_kv_pages", b"free_kv_pages", "is_draining", b"is_draining", "max_running", b"max_running", "max_thinking_budget", b"max_thinking_budget", "models", b"models", "preemptions", b"preemptions", "prefix_tokens", b"prefix_tokens", "probation_tokens", b"probation_tokens", "running", b"running", "time_per_output_token_ms", b"time_per_output_token_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_per_second", b"tokens_per_second", "total_kv_pages", b"total_kv_pages", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_thinking_budget: _TypeAlias = _typing.Literal["max_thinking_budget"]  # noqa: Y015
     _WhichOneofArgType__max_thinking_budget: _TypeAlias = _typing.Literal["_max_thinking_budget", b"_max_thinking_budget"]  # noqa: Y015

@@ -126,6 +126,18 @@ def test_who_is_about_to_end_keeps_its_slot_while_on_probation():
     assert sorted(bench.running()) == ["ending", "short"]
 
 
+def test_who_has_more_to_come_than_a_new_one_may_have_first_is_not_about_to_end():
+    """Under load every slot was held by requests in their second half, and the shortest waited."""
+    bench = Bench(num_pages=300, probation_tokens=64, max_running=1, preemption_grace_s=0.0)
+    bench.add("second half", job(budget=30))
+    for _ in range(20):
+        bench.step()
+    bench.add("new", job(budget=1, answer=1))
+    bench.step()
+
+    assert bench.running() == ["new"]
+
+
 def test_one_that_resumes_past_its_probation_is_prefilled_little_by_little():
     bench = Bench(
         num_pages=300, probation_tokens=8, prefill_chunk_tokens=64, min_prefill_chunk_tokens=4

@@ -10,7 +10,13 @@ from heapq import heappop, heappush
 import numpy as np
 
 from workers.bench.blocking.jobs import Floats, Ints, Jobs
-from workers.bench.blocking.routing import MAX_DURATION_S, Decision, Routing, WorkerView
+from workers.bench.blocking.routing import (
+    MAX_DURATION_S,
+    Burden,
+    Decision,
+    Routing,
+    WorkerView,
+)
 from workers.bench.blocking.worker import Script, SimulatedWorker, request_of
 from workers.engine.errors import QueueFull
 from workers.engine.request import EngineOutput, EngineRequest, FinishReason
@@ -18,7 +24,7 @@ from workers.engine.request import EngineOutput, EngineRequest, FinishReason
 Progress = Callable[[int], None]
 _REPORT_EVERY = 1_000
 _STREAM_S = 0.08  # about 16 tokens, of which a chunk of streamed thinking has so many
-_UNMEASURED = (float("-inf"), 0.0)
+_UNMEASURED = (float("-inf"), Burden())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +71,9 @@ class Cluster:
         self._now_s = 0.0
         self._runs: list[_Run | None] = [None] * len(jobs)
         self._held: list[dict[int, _Run]] = [{} for _ in workers]
-        self._burdens: list[tuple[float, float]] = [_UNMEASURED] * len(workers)
+        self._burdens: list[tuple[float, Burden]] = [_UNMEASURED] * len(workers)
         for view in routing.views:
-            view.measure = partial(self._burden_tokens, view.index)
+            view.measure = partial(self._burden, view.index)
         self._deadline_s = None if deadline_s is None else deadline_s.tolist()
         self._finish_s = np.full(len(jobs), np.nan)
         self._thinking_tokens = np.zeros(len(jobs), np.int64)
@@ -133,20 +139,19 @@ class Cluster:
             self._leave(job)
         self._runs[job] = None
 
-    def _burden_tokens(self, index: int) -> float:
+    def _burden(self, index: int) -> Burden:
         """As of the last thinking that was streamed from the worker."""
         measured_s, burden = self._burdens[index]
         if self._now_s - measured_s < _STREAM_S:
             return burden
-        worker, now_s = self._workers[index], self._now_s
-        burden = sum(
-            self._routing.expected_tokens(
-                self._rows[job], run.choice, worker.thought_tokens(str(job), now_s)
-            )
-            for job, run in self._held[index].items()
-        )
-        self._burdens[index] = (now_s, burden)
+        held = self._held[index].items()
+        burden = sum((self._burden_of(index, job, run) for job, run in held), Burden())
+        self._burdens[index] = (self._now_s, burden)
         return burden
+
+    def _burden_of(self, index: int, job: int, run: _Run) -> Burden:
+        thought = self._workers[index].thought_tokens(str(job), self._now_s)
+        return self._routing.burden_of(self._rows[job], run.choice, thought)
 
     def _send(self, job: int, now_s: float) -> None:
         """Start a segment at the worker that the router chooses, or refuse the job."""

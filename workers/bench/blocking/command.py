@@ -119,8 +119,8 @@ def _run(run: Run) -> Result:
 
 
 def _report(results: Results) -> BenchReport:
-    ours, soft = headline(results, "ponder"), headline(results, "ponder_soft")
-    named = {**ours, **{f"soft_{name}": found for name, found in soft.items()}}
+    ours, uncapped = headline(results, "ponder"), headline(results, "ponder_uncapped")
+    named = {**ours, **{f"uncapped_{name}": found for name, found in uncapped.items()}}
     return BenchReport(
         name="blocking",
         figures={name: mean for name, (mean, _, _) in named.items()},

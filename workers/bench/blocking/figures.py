@@ -28,7 +28,7 @@ TWO_WORKERS: Final = Shape(workers=2, slots=8, easy=1)
 LARGE: Final = Shape(workers=1_000, slots=4, easy=250)
 
 _CONTROLS: Final = ("fcfs", "split_classifier", "split_perfect", "srpt")
-_PONDERS: Final = ("ponder", "ponder_soft")
+_PONDERS: Final = ("ponder", "ponder_uncapped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,10 @@ def _loads(base: Setting, seeds: int) -> Iterator[Run]:
         setting = replace(base, mix=replace(base.mix, load=load))
         yield from _each(f"real_load_{load:g}", (*_CONTROLS, *_PONDERS), setting, seeds)
     for load in (0.85, 1.2, 8.0):
-        setting = replace(base, mix=replace(base.mix, load=load), deadlines=True)
+        # As long a time at every load: at 8 times it the jobs of the others are over before the
+        # deadline of the first hard one.
+        count = round(base.count * max(1.0, load))
+        setting = replace(base, mix=replace(base.mix, load=load), count=count, deadlines=True)
         yield from _each(f"deadline_load_{load:g}", (*_PONDERS, "fcfs"), setting, seeds)
 
 
@@ -113,11 +116,14 @@ def headline(results: Results, policy: str) -> dict[str, tuple[float, float, flo
     figures = {
         "easy_p99_slowdown": [run.easy_p99_slowdown for run in real],
         "easy_p99_slowdown_hard_x3": [run.easy_p99_slowdown for run in tripled],
+        "easy_refused_hard_x3": [run.easy_refused for run in tripled],
         "mean_over_srpt": _ratios(results, "real", policy, "srpt", "mean_s"),
         "hard_p99_over_fcfs": _ratios(results, "real", policy, "fcfs", "hard_p99_s"),
     }
     if ("deadline_load_8", policy) in results:
         figures["goodput_8x"] = _goodput_share(results, policy)
+        usual = results["deadline_load_0.85", policy]
+        figures["easy_refused_deadlines"] = [run.easy_refused for run in usual]
     return {name: _summary(values) for name, values in figures.items()}
 
 

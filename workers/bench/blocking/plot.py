@@ -25,7 +25,7 @@ _LINES: Final = {
     "split_perfect": ("two pools, never wrong", _FAINT, "dashdot"),
     "srpt": ("oracle: shortest remaining first", _FAINT, "dotted"),
     "ponder": ("Ponder", "#0b57d0", "solid"),
-    "ponder_soft": ("Ponder, soft pools", "#0b57d0", "dashed"),
+    "ponder_uncapped": ("Ponder, no cap in the easy pool", "#0b57d0", "dashed"),
 }
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, TIER_MODERATE, Pool
 from router import admission, policy
 from router import choice as worker_choice
-from router.admission import PoolLoad
+from router.admission import Bounds, PoolLoad
+from router.burden import Burden as Burden
 from router.errors import DeadlineTooShort
 from router.policy import (
     Limits,
@@ -30,19 +32,20 @@ from router.policy import (
 from router.survival import SurvivalCurve
 from router.tiers import TierTable
 from workers.bench.blocking.jobs import Outcomes
+from workers.engine.config import EngineConfig
 from workers.expectation import expected_need
 
 _COVERAGE = 0.9
 _EXPLORATION = 0.01
-_MAX_QUEUE_S = 30.0
+BOUNDS: Final = Bounds(queue_s=30.0, line_s=2.0)
 _ANSWER_RESERVE_S = 0.05
 ANSWER_RESERVE_TOKENS: Final = 32
 MAX_DURATION_S: Final = 600.0
-"""These six are the defaults of router.config."""
+"""These are the defaults of router.config; a test holds them together."""
+PROBATION_TOKENS: Final = EngineConfig(model_dir=Path()).probation_tokens
 # Less is not lent, as router.pools has it; a test holds the two together.
 LEAST_LOAN_TOKENS: Final = 200
 
-_MOST_DRAWN = 4
 _OTHER = {POOL_EASY: POOL_THINKING, POOL_THINKING: POOL_EASY}
 _NO_LIMITS = Limits(affordable_tokens={})
 _WISH = Wish(coverage=_COVERAGE)
@@ -53,7 +56,7 @@ class WorkerView:
     """What the router knows of a worker: a router.choice.Candidate.
 
     `cap_tokens`: most thinking tokens that it does of a request, the prefix included. `measure`
-    tells the predicted tokens to come.
+    tells what its requests are predicted to take.
     """
 
     index: int
@@ -62,54 +65,15 @@ class WorkerView:
     cap_tokens: int
     in_flight: int = 0
     is_ejected: bool = False
-    measure: Callable[[], float] = float
+    measure: Callable[[], Burden] = Burden
+    probation_tokens: int = PROBATION_TOKENS
 
     @property
-    def burden_tokens(self) -> float:
+    def burden(self) -> Burden:
         return self.measure()
 
 
-class WorkerChoice(Protocol):
-    """As router.choice.choose."""
-
-    def __call__(
-        self,
-        home: Sequence[WorkerView],
-        away: Sequence[WorkerView],
-        rng: random.Random,
-        *,
-        holder: WorkerView | None = None,
-        prefix_tokens: int = 0,
-    ) -> WorkerView | None: ...
-
-
-choose_worker: Final = worker_choice.choose
 Decision = policy.Choice
-
-
-def choose_softly(
-    home: Sequence[WorkerView],
-    away: Sequence[WorkerView],
-    rng: random.Random,
-    *,
-    holder: WorkerView | None = None,
-    prefix_tokens: int = 0,
-) -> WorkerView | None:
-    """A control: every idle slot is lent, and where none is left, the shortest queue of all is
-    chosen. It trusts the workers to protect who is new.
-    """
-    everybody = [*home, *away]
-    if not everybody:
-        return None
-    idle = [w for w in home if not worker_choice.is_full(w)]
-    idle = idle or [w for w in away if not worker_choice.is_full(w)]
-    drawn = rng.sample(idle or everybody, min(_MOST_DRAWN, len(idle or everybody)))
-    if not idle:
-        return min(drawn, key=lambda w: (w.in_flight, w.burden_tokens))
-    chosen = min(drawn, key=lambda w: (w.burden_tokens, w.in_flight))
-    if holder in idle and holder.burden_tokens <= chosen.burden_tokens + prefix_tokens:
-        return holder
-    return chosen
 
 
 class Routing:
@@ -121,11 +85,9 @@ class Routing:
         views: Sequence[WorkerView],
         seed: int,
         tokens_per_s: float,
-        choice: WorkerChoice = choose_worker,
     ) -> None:
         """`tokens_per_s`: of one sequence, as the workers measure it."""
         self._tokens_per_s = tokens_per_s
-        self._choice = choice
         self._rng = random.Random(seed)
         self._config = PolicyConfig(
             tiers=TierTable(), default_tier=TIER_MODERATE, exploration=_EXPLORATION
@@ -148,9 +110,10 @@ class Routing:
         except DeadlineTooShort:
             return None
         tokens = min(choice.budget_tokens, curve.quantile_tokens(admission.SERVICE_QUANTILE))
-        service_s = (tokens + ANSWER_RESERVE_TOKENS) / self._tokens_per_s + _ANSWER_RESERVE_S
-        work = admission.Work(service_s=service_s, left_s=left_s)
-        refused = admission.retry_after_s(work, self._load(choice.pool), _MAX_QUEUE_S)
+        tokens += ANSWER_RESERVE_TOKENS
+        service_s = tokens / self._tokens_per_s + _ANSWER_RESERVE_S
+        work = admission.Work(tokens=tokens, service_s=service_s, left_s=left_s)
+        refused = admission.retry_after_s(work, self._load(choice.pool), BOUNDS)
         return choice if refused is None else None
 
     def raised(self, choice: Decision, thought_tokens: int, left_s: float) -> Decision | None:
@@ -162,10 +125,14 @@ class Routing:
         """As router.limits has them."""
         loads = {pool: self._load(pool) for pool in self._by_pool}
         return Limits(
-            closed_tiers=admission.closed_tiers(loads, self._config.tiers, _MAX_QUEUE_S),
+            closed_tiers=admission.closed_tiers(loads, self._config.tiers, BOUNDS),
             affordable_tokens={pool: self._affordable(left_s, thought_tokens) for pool in loads},
             queued_tokens={
-                pool: self._affordable(left_s - load.wait_s, thought_tokens)
+                pool: admission.affordable_in_line(
+                    load,
+                    lambda wait_s: self._affordable(left_s - wait_s, thought_tokens),
+                    ANSWER_RESERVE_TOKENS,
+                )
                 for pool, load in loads.items()
                 if load.wait_s
             },
@@ -186,17 +153,21 @@ class Routing:
         cap = self._config.tiers.easy_cap
         lenders = [view for view in away if pool == POOL_EASY or view.cap_tokens > cap]
         slots = sum(view.slots for view in home)
+        burden = sum((view.burden for view in home), Burden())
         return PoolLoad(
             slots=slots + sum(map(worker_choice.lendable_slots, lenders)),
-            in_flight=sum(view.in_flight for view in home),
-            backlog_tokens=sum(view.burden_tokens for view in home),
+            in_flight=burden.num,
+            backlog_tokens=burden.tokens,
             tokens_per_s=slots * self._tokens_per_s,
+            num_young=burden.num_young,
+            young_tokens=burden.young_tokens,
+            probation_tokens=PROBATION_TOKENS,
         )
 
-    def expected_tokens(self, row: int, choice: Decision, thought_tokens: int) -> float:
-        """Still to come, as it counts against the worker that has it."""
+    def burden_of(self, row: int, choice: Decision, thought_tokens: int) -> Burden:
+        """What a request counts against the worker that has it."""
         thinking = self._curves[row].expected_tokens(thought_tokens, choice.budget_tokens)
-        return thinking + ANSWER_RESERVE_TOKENS
+        return Burden.of(thinking + ANSWER_RESERVE_TOKENS, thought_tokens, PROBATION_TOKENS)
 
     def expected_need(self, row: int) -> float | None:
         """What the worker makes of the prediction, to order its queue."""
@@ -215,7 +186,9 @@ class Routing:
         home = self._able(choice.pool, choice.budget_tokens, full)
         lent = min(choice.budget_tokens, thought_tokens + LEAST_LOAN_TOKENS)
         away = self._able(_OTHER[choice.pool], lent if home else choice.budget_tokens, full)
-        return self._choice(home, away, self._rng, holder=holder, prefix_tokens=thought_tokens)
+        return worker_choice.choose(
+            home, away, self._rng, holder=holder, prefix_tokens=thought_tokens
+        )
 
     def _able(
         self, pool: Pool.ValueType, tokens: int, full: frozenset[int]

@@ -15,10 +15,7 @@ from workers.bench.blocking.cluster import Cluster
 from workers.bench.blocking.jobs import Floats, Ints, Jobs, Mix, Outcomes, draw_jobs
 from workers.bench.blocking.routing import (
     Routing,
-    WorkerChoice,
     WorkerView,
-    choose_softly,
-    choose_worker,
     predicted_easy,
 )
 from workers.bench.blocking.service import StepModel
@@ -69,7 +66,8 @@ class Result:
     """Slowdown is response by response alone on an idle worker; both of answered requests.
 
     `preemptions`, `cut` (answered with less thinking than it would have taken, for the load) and
-    `refused` are by job; `goodput` are requests a second that were answered, uncut and in time.
+    `refused` (not answered, or not in time; `easy_refused`: of the easy ones) are by job; `goodput`
+    are requests a second that were answered, uncut and in time.
     """
 
     easy_p50_slowdown: float
@@ -80,6 +78,7 @@ class Result:
     preemptions: float = 0.0
     cut: float = 0.0
     refused: float = 0.0
+    easy_refused: float = 0.0
 
 
 Policy = Callable[[Setting, Jobs], Result]
@@ -103,11 +102,11 @@ def split_classifier(setting: Setting, jobs: Jobs) -> Result:
 
 
 def ponder(setting: Setting, jobs: Jobs) -> Result:
-    return _ponder(setting, jobs, choose_worker, EASY_CAP_TOKENS)
+    return _ponder(setting, jobs, EASY_CAP_TOKENS)
 
 
-def ponder_soft(setting: Setting, jobs: Jobs) -> Result:
-    return _ponder(setting, jobs, choose_softly, ANY_TOKENS)
+def ponder_uncapped(setting: Setting, jobs: Jobs) -> Result:
+    return _ponder(setting, jobs, ANY_TOKENS)
 
 
 def ponder_shuffled(setting: Setting, jobs: Jobs) -> Result:
@@ -120,7 +119,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
     "split_perfect": split_perfect,
     "srpt": srpt,
     "ponder": ponder,
-    "ponder_soft": ponder_soft,
+    "ponder_uncapped": ponder_uncapped,
     "ponder_shuffled": ponder_shuffled,
 }
 
@@ -156,6 +155,7 @@ def result(
         preemptions=preemptions / len(jobs),
         cut=float(is_cut.mean()),
         refused=float(np.isnan(finish_s).mean()),
+        easy_refused=float(np.isnan(finish_s[~jobs.is_hard]).mean()),
     )
 
 
@@ -193,7 +193,7 @@ def _split(
     return result(setting, jobs, finish_s)
 
 
-def _ponder(setting: Setting, jobs: Jobs, choice: WorkerChoice, easy_cap: int) -> Result:
+def _ponder(setting: Setting, jobs: Jobs, easy_cap: int) -> Result:
     shape = setting.shape
     config = worker_config(shape.slots)
     workers = [SimulatedWorker(config, setting.model) for _ in range(shape.workers)]
@@ -204,7 +204,7 @@ def _ponder(setting: Setting, jobs: Jobs, choice: WorkerChoice, easy_cap: int) -
         for index in range(shape.workers)
     ]
     tokens_per_s = setting.model.slot_tokens_per_s(shape.slots)
-    routing = Routing(setting.outcomes, views, setting.seed, tokens_per_s, choice)
+    routing = Routing(setting.outcomes, views, setting.seed, tokens_per_s)
     deadline_s = jobs.arrival_s + _patience_s(jobs) if setting.deadlines else None
     served = Cluster(workers, routing, jobs, deadline_s).run()
     return result(setting, jobs, served.finish_s, served.thinking_tokens, served.num_preemptions)

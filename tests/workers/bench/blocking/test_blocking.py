@@ -9,12 +9,21 @@ from click.testing import CliRunner
 
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router import pools
+from router.admission import Bounds
+from router.config import RouterConfig
 from workers.bench.blocking import controls
 from workers.bench.blocking.cluster import Cluster
 from workers.bench.blocking.command import blocking
 from workers.bench.blocking.jobs import Mix, draw_jobs, read_gaps
 from workers.bench.blocking.outcomes import two_classes
-from workers.bench.blocking.routing import LEAST_LOAN_TOKENS, Routing, WorkerView
+from workers.bench.blocking.routing import (
+    ANSWER_RESERVE_TOKENS,
+    BOUNDS,
+    LEAST_LOAN_TOKENS,
+    MAX_DURATION_S,
+    Routing,
+    WorkerView,
+)
 from workers.bench.blocking.scenario import POLICIES, Setting, Shape, run
 from workers.bench.blocking.service import StepModel
 from workers.bench.blocking.worker import SimulatedWorker, worker_config
@@ -103,8 +112,28 @@ def test_tripled_hard_arrivals_leave_the_easy_ones_as_they_were():
     assert hard[1] == pytest.approx(3 * hard[0], rel=0.1)
 
 
-def test_loans_are_as_the_router_makes_them():
+def test_the_simulated_router_is_configured_as_the_real_one():
+    config = RouterConfig.from_env(
+        {
+            "ROUTER_EASY_WORKERS": "a:1",
+            "ROUTER_THINKING_WORKERS": "b:1",
+            "ROUTER_REDIS_URL": "redis://a",
+            "ROUTER_SPOOL_DIR": "spool",
+        }
+    )
+
     assert pools._LEAST_LOAN_TOKENS == LEAST_LOAN_TOKENS
+    assert Bounds(queue_s=config.max_queue_s, line_s=config.max_line_s) == BOUNDS
+    assert config.answer_reserve_tokens == ANSWER_RESERVE_TOKENS
+    assert config.max_duration_s == MAX_DURATION_S
+
+
+def test_no_hard_work_however_much_refuses_an_easy_request(setting):
+    """The share of easy ones that are refused stands beside every slowdown: it counts only who was
+    answered."""
+    tripled = replace(setting, mix=Mix(0.8, hard_factor=3.0), count=1_000)
+
+    assert run("ponder", tripled).easy_refused == 0.0
 
 
 @pytest.mark.parametrize("text", ["", "t_s\n1\n", "when\n1\n2\n", "t_s\n1\nsoon\n"])
