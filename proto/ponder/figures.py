@@ -1,6 +1,7 @@
 """What a benchmark reports: the one JSON document that every `ponder bench` writes."""
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +27,23 @@ class BenchReport:
     commit: str = field(default_factory=lambda: source_commit())
 
     def write_json(self, path: str) -> None:
-        """Write to a file, or to standard output for `-`."""
-        document = json.dumps(asdict(self), indent=2) + "\n"
+        """Write to a file, or to standard output for `-`. What is no number becomes null: JSON has
+        no NaN.
+        """
+        document = json.dumps(_finite(asdict(self)), indent=2, allow_nan=False) + "\n"
         if path == "-":
             sys.stdout.write(document)
         else:
             Path(path).write_text(document, encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """The same without NaN and infinities, which stand for what was not seen."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def processor_name() -> str:

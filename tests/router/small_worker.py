@@ -39,11 +39,15 @@ class Script:
     is_draining: bool = False
     max_running: int = 0
     max_thinking_budget: int | None = None
+    probation_tokens: int = 0
 
 
 @dataclass
 class SmallWorker(worker_pb2_grpc.WorkerServicer):
-    """`holding` is set when a request waits at hold_at, `cancelled` when one was cancelled."""
+    """`holding` is set when a request waits at hold_at, `cancelled` when one was cancelled.
+
+    `calls` are the tasks of those under way: one that is cancelled settles yet.
+    """
 
     name: str
     ledger: Ledger
@@ -52,11 +56,15 @@ class SmallWorker(worker_pb2_grpc.WorkerServicer):
     holding: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def Think(
         self, request: worker_pb2.ThinkRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[worker_pb2.ThinkEvent]:
         self.requests.append(request)
+        if task := asyncio.current_task():
+            self.calls.add(task)
+            task.add_done_callback(self.calls.discard)
         if self.script.refuse:
             await context.abort(self.script.refuse, "prompt: refused by the script; send another")
         await context.send_initial_metadata(())
@@ -92,6 +100,7 @@ class SmallWorker(worker_pb2_grpc.WorkerServicer):
             is_draining=script.is_draining,
             max_running=script.max_running,
             max_thinking_budget=script.max_thinking_budget,
+            probation_tokens=script.probation_tokens,
         )
 
     async def _think(
@@ -178,7 +187,9 @@ def answer_of(ids: list[int]) -> list[str]:
 
 @asynccontextmanager
 async def serving(worker: SmallWorker, port: int = 0) -> AsyncIterator[tuple[grpc.aio.Server, int]]:
-    """The worker behind a real socket, and its port."""
+    """The worker behind a real socket, and its port. Ends when its last call has settled: the
+    ledger is closed next, and who used it then would leave a connection open.
+    """
     server = grpc.aio.server(options=rpc.server_options())
     worker_pb2_grpc.add_WorkerServicer_to_server(worker, server)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
@@ -187,3 +198,5 @@ async def serving(worker: SmallWorker, port: int = 0) -> AsyncIterator[tuple[grp
         yield server, bound
     finally:
         await server.stop(None)
+        if worker.calls:
+            await asyncio.wait(worker.calls)

@@ -9,7 +9,8 @@ from ponder.v1.budget_pb2 import (
     TIER_MODERATE,
     TIER_SIMPLE,
 )
-from tests.router.conftest import request
+from tests.router.conftest import eventually, request
+from tests.router.small_worker import MODEL
 
 HOLD_AT = 16
 
@@ -30,6 +31,27 @@ async def test_a_full_easy_pool_borrows_an_idle_thinking_worker_and_comes_home(s
         assert stack.counted("ponder.router.degraded", part="pool") == 0
     assert (lent.decision.pool, lent.decision.tier) == (POOL_THINKING, TIER_SIMPLE)
     assert home.decision.pool == POOL_EASY
+
+
+async def test_long_work_gives_way_on_a_full_worker_to_a_request_that_would_wait_at_home(start):
+    async with start() as stack:
+        for worker, slots in ((stack.easy, 1), (stack.thinking, 2)):
+            worker.script.max_running, worker.script.probation_tokens = slots, 600
+        stack.thinking.script.need = lambda request: 700
+        stack.easy.script.hold_at, stack.thinking.script.hold_at = HOLD_AT, 640
+        await _knows_slots(stack)
+        held = [stack.stub.Reason(request())]
+        held += [stack.stub.Reason(request(tier=TIER_COMPLEX)) for _ in range(2)]
+        await eventually(lambda: _is_full_of(stack, POOL_EASY, num_young=1))
+        await eventually(lambda: _is_full_of(stack, POOL_THINKING, num_young=0))
+
+        short = await stack.reason(tier=TIER_SIMPLE)
+        stack.easy.release.set()
+        stack.thinking.release.set()
+        await asyncio.gather(*held)
+
+    assert (short.decision.pool, short.decision.tier) == (POOL_THINKING, TIER_SIMPLE)
+    assert short.usage.thinking_tokens == 50
 
 
 async def test_thinking_work_borrows_an_easy_worker_that_allows_its_budget(start):
@@ -127,6 +149,11 @@ async def _reaches(call, thinking_tokens: int) -> None:
         if event.progress.thinking_tokens == thinking_tokens:
             return
     raise AssertionError("it ended before")
+
+
+async def _is_full_of(stack, pool, num_young: int) -> bool:
+    load = stack.router.pools.load(pool, MODEL)
+    return bool(load.in_flight >= load.slots and load.num_young == num_young)
 
 
 async def _knows_slots(stack) -> None:
