@@ -33,6 +33,7 @@ from workers.engine.models.loader import load_spec
 from workers.engine_host import early_exit_of, open_engine
 from workers.load import LoadFeed
 from workers.prompts import Prompts
+from workers.pulse import Pulse
 from workers.sampling_defaults import SamplingDefaults
 from workers.segment import Workshop
 from workers.segments import Segments
@@ -106,7 +107,11 @@ async def open_worker(
         )
         segments = Segments(workshop)
         stack.push_async_callback(segments.wait_until_idle)
-        service = WorkerService(segments, feed, limits, lambda: server.gives_up_calls)
+        pulse = Pulse()
+        stack.push_async_callback(tasks.stop, [asyncio.create_task(pulse.run())])
+        service = WorkerService(
+            segments, feed, limits, lambda: server.gives_up_calls or pulse.has_just_woken()
+        )
         worker_pb2_grpc.add_WorkerServicer_to_server(service, server.grpc_server)
         yield Worker(server=server, engine=engine, segments=segments, ledger=ledger)
 

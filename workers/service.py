@@ -33,7 +33,9 @@ _STATUSES: dict[type[Exception], grpc.StatusCode] = {
 
 
 class WorkerService(worker_pb2_grpc.WorkerServicer):
-    """Serves Think and Watch. `gives_up_calls` says that the server itself is ending its calls."""
+    """Serves Think and Watch. `gives_up_calls` says that it is the server itself that calls end
+    by, or may be: others take their requests over and settle them.
+    """
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from ponder import keys
 from ponder.counts import Totals
 from ponder.v1 import budget_pb2
 from tests.workers.conftest import MODEL, TENANT
+from workers.pulse import Pulse
 from workers.segment import Cut
 
 
@@ -157,6 +158,28 @@ async def test_an_open_end_that_nobody_received_settles_as_cancelled(worker, mak
     [trace] = await worker.traces()
     assert trace.finish_reason == budget_pb2.FINISH_REASON_CANCELLED
     assert (trace.stop, trace.usage.thinking_tokens) == (budget_pb2.THINKING_STOP_EXHAUSTED, 5)
+
+
+async def test_a_call_that_ends_after_a_standstill_is_left_for_another_to_settle(
+    start_worker, make_request, monkeypatch
+):
+    """Its router gave it up and resumed it elsewhere. Settled here first, with less, it once stood
+    in the ledger too small.
+    """
+
+    class Woken(Pulse):
+        def has_just_woken(self) -> bool:
+            return True
+
+    monkeypatch.setattr("workers.process.Pulse", Woken)
+    worker = await start_worker()
+    call = worker.stub.Think(make_request(thinking_budget=3000))
+    await call.read()
+    call.cancel()
+    await worker.load_when(lambda load: load.running == 0)
+    await worker.parts.segments.wait_until_idle()
+
+    assert await worker.traces() == []
 
 
 async def test_calls_given_up_by_the_worker_are_left_for_another_to_settle(
