@@ -15,9 +15,10 @@ _FAILED, _MISCONFIGURED, _INTERRUPTED = 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status; an error is one line on standard error."""
-    _parser().parse_args(arguments)
+    upstream = _parser().parse_args(arguments).upstream
+    given = {} if upstream is None else {"WORKER_UPSTREAM_URL": upstream}
     try:
-        config = WorkerConfig.from_env(os.environ)
+        config = WorkerConfig.from_env({**os.environ, **given})
     except ConfigError as error:
         return _fail(error, _MISCONFIGURED)
     configure_logging(config.log_level, config.log_format)
@@ -56,12 +57,18 @@ def _fail(error: object, status: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m workers",
         description=__doc__,
         epilog=help_text(WorkerConfig.variables()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--upstream",
+        metavar="URL",
+        help="vLLM, SGLang or llama.cpp server that runs the model; as WORKER_UPSTREAM_URL",
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -10,25 +10,60 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from ponder import environment
-from ponder.environment import Variable, required, variable
+from ponder.environment import ConfigError, Variable, required, variable
 
 _PREFIX = "WORKER_"
 POOL_BUDGETS: Final = MappingProxyType({"easy": 500, "thinking": 10_000})
 """The largest budget of the tiers that each pool serves."""
+_NEEDS_MODEL = "WORKER_MODEL_DIR must be set: a Hugging Face folder; or WORKER_UPSTREAM_URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
     """How one worker process runs. Times in seconds."""
 
-    model_dir: Path = required(
-        environment.path,
-        meaning="Hugging Face folder: config.json, *.safetensors, tokenizer.json.",
+    model_dir: Path | None = variable(
+        None,
+        environment.optional(environment.path),
+        meaning="Hugging Face folder: config.json, *.safetensors, tokenizer.json. In front of an "
+        "upstream only its tokenizer and settings are read; auto: the upstream's own are used.",
     )
     model_name: str | None = variable(
         None,
         environment.optional(environment.text),
-        meaning="Name that requests use; auto: the folder's name.",
+        meaning="Name that requests use; auto: the folder's name, or the upstream's.",
+    )
+    upstream_url: str | None = variable(
+        None,
+        environment.optional(environment.http_url),
+        meaning="Server that runs the model instead of the engine here: vLLM, SGLang or "
+        "llama.cpp, without /v1; auto: none, and WORKER_MODEL_DIR must be set.",
+    )
+    upstream_model: str | None = variable(
+        None,
+        environment.optional(environment.text),
+        meaning="Model of the upstream; auto: the only one that it serves.",
+    )
+    upstream_api_key_file: Path | None = variable(
+        None,
+        environment.optional(environment.path),
+        meaning="File with the key that the upstream asks for; auto: none.",
+    )
+    upstream_timeout_s: float = variable(
+        60.0,
+        environment.number(0.001, 3_600.0),
+        unit="s",
+        meaning="Longest silence of the upstream before a request is sent again.",
+    )
+    upstream_think_open: str = variable(
+        "<think>",
+        str,
+        meaning="What opens the thinking of the upstream's model; may be empty.",
+    )
+    upstream_think_close: str = variable(
+        "</think>",
+        environment.any_text,
+        meaning="What closes it. If that is one token the model may close its thinking itself.",
     )
     pool: str = variable(
         "thinking",
@@ -229,7 +264,7 @@ class WorkerConfig:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Raises ConfigError that names every bad and every unknown variable."""
-        return environment.read(cls, _PREFIX, environ)
+        return environment.read(cls, _PREFIX, environ, _missing(environ))
 
     @classmethod
     def variables(cls) -> list[Variable]:
@@ -239,10 +274,23 @@ class WorkerConfig:
     @property
     def model(self) -> str:
         """The name that requests use."""
-        return self.model_name or self.model_dir.resolve().name
+        return self.model_name or self.checkpoint_dir.resolve().name
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """The folder with the model; there is one unless an upstream has it."""
+        if self.model_dir is None:
+            raise ConfigError(_NEEDS_MODEL)
+        return self.model_dir
 
     @property
     def thinking_budget_cap(self) -> int:
         """Most thinking tokens of one request."""
         cap = self.max_thinking_budget
         return POOL_BUDGETS[self.pool] if cap is None else cap
+
+
+def _missing(environ: Mapping[str, str]) -> list[str]:
+    """A model is here or upstream."""
+    has_model = {"WORKER_MODEL_DIR", "WORKER_UPSTREAM_URL"} & environ.keys()
+    return [] if has_model else [_NEEDS_MODEL]

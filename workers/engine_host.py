@@ -44,7 +44,7 @@ def early_exit_of(
 def engine_config(config: WorkerConfig) -> EngineConfig:
     """The engine's part of the configuration."""
     return EngineConfig(
-        model_dir=config.model_dir,
+        model_dir=config.checkpoint_dir,
         device=config.device,
         dtype=config.dtype,
         page_size=config.page_size,

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from ponder.v1 import worker_pb2
-from workers.engine import AsyncEngine
+from workers.backend import Backend
 
 # The contract is once a second; the rest is for a busy event loop.
 _LONGEST_SILENCE_S = 0.8
@@ -18,7 +18,7 @@ class LoadFeed:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        engine: Backend,
         model: str,
         *,
         max_running: int,

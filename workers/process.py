@@ -25,10 +25,11 @@ from ponder.tls import ServerCertificates, TlsFiles
 from ponder.tracing import Tracing
 from ponder.v1 import worker_pb2_grpc
 from workers.accounts import Accounts
+from workers.backend import Backend, PromptEncoder
 from workers.config import WorkerConfig
 from workers.early_exit import ExitRules
 from workers.early_exit.rules import FILE_NAME
-from workers.engine import AsyncEngine, EngineRequest, EngineStopped, SpecialTokens
+from workers.engine import EngineRequest, EngineStopped, SpecialTokens
 from workers.engine.models.loader import load_spec
 from workers.engine_host import early_exit_of, open_engine
 from workers.load import LoadFeed
@@ -52,7 +53,7 @@ class Worker:
     """The parts of a worker that is ready to be started."""
 
     server: rpc.RpcServer
-    engine: AsyncEngine
+    engine: Backend
     segments: Segments
     ledger: Ledger
 
@@ -83,13 +84,13 @@ async def open_worker(
         await ledger.ping()
         settler = Settler(ledger, stack.enter_context(Spool(config.spool_dir)))
         server = rpc.RpcServer(_server_config(config))
-        engine, prompts, limits = await asyncio.to_thread(_load, config)
+        engine, prompts, limits, max_running = await asyncio.to_thread(_open, config)
         await stack.enter_async_context(_replaying(settler))
         await stack.enter_async_context(engine)
         feed = LoadFeed(
             engine,
-            config.model,
-            max_running=config.max_running,
+            limits.model,
+            max_running=max_running,
             max_thinking_budget=limits.max_thinking_budget,
             probation_tokens=config.probation_tokens,
             is_draining=lambda: server.is_draining,
@@ -150,19 +151,30 @@ def _credentials(config: WorkerConfig) -> grpc.ServerCredentials | None:
     return ServerCertificates(files).credentials()
 
 
-def _load(config: WorkerConfig) -> tuple[AsyncEngine, Prompts, Limits]:
-    tokenizer = Tokenizer(config.model_dir)
-    rules = ExitRules.load(config.model_dir)
+def _open(config: WorkerConfig) -> tuple[Backend, PromptEncoder, Limits, int]:
+    if config.upstream_url is None:
+        return *_load(config), config.max_running
+    # Here, because only who has an upstream needs an HTTP client.
+    from workers.upstream.open import open_upstream
+
+    engine, prompts, limits = open_upstream(config, config.upstream_url)
+    return engine, prompts, limits, engine.max_running
+
+
+def _load(config: WorkerConfig) -> tuple[Backend, PromptEncoder, Limits]:
+    model_dir = config.checkpoint_dir
+    tokenizer = Tokenizer(model_dir)
+    rules = ExitRules.load(model_dir)
     separators = (rules or ExitRules()).separators
     tokens = tokenizer.special_tokens(config.wrap_up_text, separators)
-    prompts = Prompts(tokenizer, SamplingDefaults.load(config.model_dir))
+    prompts = Prompts(tokenizer, SamplingDefaults.load(model_dir))
     limits = _limits(config, tokens)
     controller = early_exit_of(config, tokenizer, rules)
     engine = open_engine(config, tokens, controller)
     if controller is None and config.early_exit == "auto":
         _log.info(
             "thinking does not stop early: %s has no %s; `ponder calibrate` writes one",
-            config.model_dir,
+            model_dir,
             FILE_NAME,
         )
     return engine, prompts, limits
@@ -175,7 +187,7 @@ def _limits(config: WorkerConfig, tokens: SpecialTokens) -> Limits:
         max_thinking_budget=config.thinking_budget_cap,
         max_answer_tokens=config.max_answer_tokens,
         max_prompt_bytes=config.max_prompt_bytes,
-        vocab_size=load_spec(config.model_dir).vocab_size,
+        vocab_size=load_spec(config.checkpoint_dir).vocab_size,
         marker_ids=frozenset(marker for marker in markers if marker is not None),
     )
 
@@ -192,10 +204,10 @@ async def _replaying(settler: Settler) -> AsyncIterator[None]:
             await settler.replay()
 
 
-async def _serve(server: rpc.RpcServer, engine: AsyncEngine) -> None:
+async def _serve(server: rpc.RpcServer, engine: Backend) -> None:
     """Serves until a signal, or until the engine dies: then the streams fail and it raises."""
     serving = asyncio.create_task(rpc.serve(server, _warm_up(engine)))
-    watching = asyncio.create_task(_wait_for_end(engine))
+    watching = asyncio.create_task(_watch(server, engine))
     try:
         await asyncio.wait((serving, watching), return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
@@ -209,13 +221,15 @@ async def _serve(server: rpc.RpcServer, engine: AsyncEngine) -> None:
         watching.cancel()
 
 
-async def _wait_for_end(engine: AsyncEngine) -> None:
+async def _watch(server: rpc.RpcServer, engine: Backend) -> None:
+    """The server's health follows the engine's. Returns when the engine has ended."""
     # The engine tells its requests that it has ended, but there may be none.
-    while engine.is_running:  # noqa: ASYNC110 - no event to wait for
+    while engine.is_running:
+        await server.follow(engine.is_well)
         await asyncio.sleep(_ENGINE_CHECK_S)
 
 
-async def _warm_up(engine: AsyncEngine) -> None:
+async def _warm_up(engine: Backend) -> None:
     """One request of one token, so that the first caller does not pay for first-time work."""
     request = EngineRequest(
         request_id="warm-up", prompt_ids=(0,), thinking_budget=1, max_answer_tokens=1

@@ -6,20 +6,19 @@ It runs in a task of its own, because what a cancelled call has spent is settled
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ponder.tracing import UNTRACED, Trace
 from ponder.v1 import budget_pb2, worker_pb2
 from workers.accounts import Accounts
+from workers.backend import Backend, PromptEncoder, TextDecoder
 from workers.deadline import Deadline
-from workers.engine import AsyncEngine, EngineError, EngineOutput, Finished
+from workers.engine import EngineError, EngineOutput, Finished
 from workers.errors import WorkerError
 from workers.load import LoadFeed
 from workers.messages import done_before_start, done_of, end_early
-from workers.prompts import Prompts
 from workers.telemetry import Phases, WorkerTelemetry, of_done, segment_fields
-from workers.tokenizer import TextStream
 
 _log = logging.getLogger(__name__)
 _NOT_FINAL = budget_pb2.FINISH_REASON_UNSPECIFIED
@@ -43,8 +42,8 @@ class Cut(Enum):
 class Workshop:
     """What every segment works with."""
 
-    engine: AsyncEngine
-    prompts: Prompts
+    engine: Backend
+    prompts: PromptEncoder
     accounts: Accounts
     feed: LoadFeed
     telemetry: WorkerTelemetry
@@ -74,8 +73,8 @@ class Segment:
         self._must_answer = False
         self._call_ended = asyncio.Event()
         self._arrived = asyncio.Event()
-        self._thinking_ids: list[int] = []
-        self._answer_ids: list[int] = []
+        self._thinking = _Unsent()
+        self._answer = _Unsent()
         self._done: worker_pb2.ThinkDone | None = None
         self._failure: Exception | None = None
 
@@ -120,13 +119,13 @@ class Segment:
             # All of it before the first yield: more may arrive while a chunk is being sent, and an
             # answer must not overtake the thinking that came before it.
             failure, done = self._failure, self._done
-            thinking_ids, self._thinking_ids = self._thinking_ids, []
-            answer_ids, self._answer_ids = self._answer_ids, []
-            thinking_ends = bool(answer_ids) or done is not None
-            if thinking_ids or (thinking_ends and thinking.holds_text):
-                yield self._thinking_event(thinking_ids, thinking, is_last=thinking_ends)
-            if answer_ids or (done is not None and answer.holds_text):
-                yield _answer_event(answer_ids, answer, is_last=done is not None)
+            thought, self._thinking = self._thinking, _Unsent()
+            answered, self._answer = self._answer, _Unsent()
+            thinking_ends = bool(answered.ids) or done is not None
+            if thought.ids or (thinking_ends and thinking.holds_text):
+                yield self._thinking_event(thought, thinking, is_last=thinking_ends)
+            if answered.ids or (done is not None and answer.holds_text):
+                yield _answer_event(answered, answer, is_last=done is not None)
             if failure is not None:
                 raise failure
             if done is not None:
@@ -134,11 +133,11 @@ class Segment:
                 return
 
     def _thinking_event(
-        self, ids: list[int], text: TextStream, *, is_last: bool
+        self, unsent: "_Unsent", decoder: TextDecoder, *, is_last: bool
     ) -> worker_pb2.ThinkEvent:
-        chunk = worker_pb2.ThinkingChunk(ids=ids)
+        chunk = worker_pb2.ThinkingChunk(ids=unsent.ids)
         if self._request.include_thinking:
-            chunk.text = text.feed(ids) + (text.flush() if is_last else "")
+            chunk.text = unsent.shown(decoder, is_last=is_last)
         return worker_pb2.ThinkEvent(thinking=chunk)
 
     # Producing
@@ -180,8 +179,8 @@ class Segment:
         return done_of(request, finished)
 
     def _take(self, output: EngineOutput) -> None:
-        self._thinking_ids.extend(output.thinking_ids)
-        self._answer_ids.extend(output.answer_ids)
+        self._thinking.add(output.thinking_ids, output.thinking_text)
+        self._answer.add(output.answer_ids, output.answer_text)
         if output.answer_ids:
             self._phases.answering()
         self._arrived.set()
@@ -216,6 +215,23 @@ class Segment:
         self._arrived.set()
 
 
-def _answer_event(ids: list[int], text: TextStream, *, is_last: bool) -> worker_pb2.ThinkEvent:
-    shown = text.feed(ids) + (text.flush() if is_last else "")
-    return worker_pb2.ThinkEvent(answer=worker_pb2.AnswerChunk(text=shown, num_tokens=len(ids)))
+@dataclass(slots=True)
+class _Unsent:
+    """Tokens that wait for the call; `text` is empty when they are decoded here."""
+
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+
+    def add(self, ids: tuple[int, ...], text: str) -> None:
+        self.ids.extend(ids)
+        self.text += text
+
+    def shown(self, decoder: TextDecoder, *, is_last: bool) -> str:
+        return self.text + decoder.feed(self.ids) + (decoder.flush() if is_last else "")
+
+
+def _answer_event(unsent: _Unsent, decoder: TextDecoder, *, is_last: bool) -> worker_pb2.ThinkEvent:
+    text = unsent.shown(decoder, is_last=is_last)
+    return worker_pb2.ThinkEvent(
+        answer=worker_pb2.AnswerChunk(text=text, num_tokens=len(unsent.ids))
+    )

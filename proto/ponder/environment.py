@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -59,10 +60,15 @@ def required(parse: Parser[T], *, unit: str = "", meaning: str, secret: bool = F
     return cast(T, made)
 
 
-def read(config: type[C], prefix: str, environ: Mapping[str, str]) -> C:
-    """Raises ConfigError that names every unknown and every bad variable at once."""
+def read(
+    config: type[C], prefix: str, environ: Mapping[str, str], problems: Iterable[str] = ()
+) -> C:
+    """Raises ConfigError that names every unknown and every bad variable at once.
+
+    `problems`: what the caller found wrong; they are told with the others.
+    """
     specs = {prefix + f.name.upper(): f for f in _fields_of(config)}
-    problems = list(_unknown(environ, prefix, list(specs)))
+    problems = [*problems, *_unknown(environ, prefix, list(specs))]
     values: dict[str, Any] = {}
     for name, found in specs.items():
         spec = found.metadata["variable"]
@@ -108,6 +114,21 @@ def text(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty; give a value or leave the variable out")
     return value.strip()
+
+
+def any_text(value: str) -> str:
+    """Any text but none, spaces and line ends kept."""
+    if not value:
+        raise ValueError("is empty; give a value or leave the variable out")
+    return value
+
+
+def http_url(value: str) -> str:
+    """http:// or https:// and a host; without the slash at its end."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL such as http://host:8000")
+    return value.rstrip("/")
 
 
 def path(value: str) -> Path:

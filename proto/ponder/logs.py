@@ -15,6 +15,8 @@ def configure_logging(level: str, log_format: str) -> None:
     text = _TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(_JsonFormatter() if log_format == "json" else text)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It has a line for every request that it sends, health checks included.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 class _TextFormatter(logging.Formatter):

@@ -69,6 +69,7 @@ class RpcServer:
         # True once a drain cancels calls that still run: their callers may go on elsewhere.
         self.gives_up_calls = False
         self.is_draining = False
+        self._is_well: bool | None = None  # None before set_serving
         self._health = health.aio.HealthServicer()
         self.grpc_server = grpc.aio.server(
             interceptors=[CallGuard(self._calls)],
@@ -87,7 +88,16 @@ class RpcServer:
 
     async def set_serving(self) -> None:
         """Says that the services can do their work now."""
+        self._is_well = True
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def follow(self, is_well: bool) -> None:
+        """NOT_SERVING while what the services depend on is not well; nothing before set_serving."""
+        if self._is_well is None or is_well == self._is_well:
+            return
+        self._is_well = is_well
+        statuses = health_pb2.HealthCheckResponse
+        await self._set_health(statuses.SERVING if is_well else statuses.NOT_SERVING)
 
     async def drain(self, hurry: asyncio.Event | None = None) -> None:
         """Turns new calls away and returns when the running ones have ended, or after grace_s.

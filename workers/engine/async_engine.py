@@ -83,6 +83,11 @@ class AsyncEngine(ABC):
     def is_running(self) -> bool:
         return self._thread.is_alive() and not self._stopping and self.failure is None
 
+    @property
+    def is_well(self) -> bool:
+        """An engine here is well until it ends."""
+        return self.is_running
+
     def load(self) -> EngineLoad:
         """Load and speed after a recent step."""
         return self._load

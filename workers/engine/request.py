@@ -99,7 +99,8 @@ class Finished:
 class EngineOutput(NamedTuple):
     """The tokens a request gained since its last output; `logprobs` are those of `answer_ids`.
 
-    A tuple, because a process that sends dozens after every step pickles dataclasses slowly.
+    The texts are empty where the reader has the tokenizer and decodes the ids itself. A tuple,
+    because a process that sends dozens after every step pickles dataclasses slowly.
     """
 
     request_id: str
@@ -107,3 +108,5 @@ class EngineOutput(NamedTuple):
     answer_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finished: Finished | None
+    thinking_text: str = ""
+    answer_text: str = ""
