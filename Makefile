@@ -25,7 +25,7 @@ ifneq ($(HAS_GPU),yes)
 	$(PIP_INSTALL) $(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX)) '$(TORCH)+cpu' 2>/dev/null \
 		|| echo "No CPU build of torch found: taking the default, larger one (see TORCH_CPU_INDEX)." >&2
 endif
-	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[router,worker,train,openai,otlp,embedded,dev]'
+	$(PIP_INSTALL) -c $(CONSTRAINTS) -e '.[router,worker,upstream,train,openai,otlp,embedded,dev]'
 	touch $@
 
 test: .venv  ## Run the tests

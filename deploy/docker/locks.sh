@@ -26,10 +26,10 @@ onnxruntime=$(sed -n 's/^onnxruntime-gpu==/onnxruntime==/p' deploy/constraints.t
 without onnxruntime-gpu
 echo "$onnxruntime" | lock router router otlp
 echo "$onnxruntime" | lock trainer retrain
-lock worker worker otlp < /dev/null
+lock worker worker upstream otlp < /dev/null
 echo hatchling | lock build
 
 # All but torch, whose CPU build is in no index that has hashes; what it needs is named here.
 without torch
 printf "%s\n" filelock fsspec jinja2 networkx setuptools sympy typing-extensions \
-    | lock worker-cpu worker otlp
+    | lock worker-cpu worker upstream otlp

@@ -42,9 +42,10 @@ class FakeModel:
         opens, closes = self.tokenizer.think_open_id, self.tokenizer.think_close_id
         assert opens is not None
         assert closes is not None
-        marker = max(place for place, token in enumerate(ids) if token in (opens, closes))
+        markers = [place for place, token in enumerate(ids) if token in (opens, closes)]
+        marker = markers[-1] if markers else -1
         place = len(ids) - marker - 1
-        if ids[marker] == opens:
+        if not markers or ids[marker] == opens:
             thinking = self.thinking_ids()
             return thinking[place] if place < len(thinking) else closes
         answer = self.tokenizer.encode_text(self.answer)

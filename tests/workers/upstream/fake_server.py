@@ -39,7 +39,7 @@ class FakeServer:
     is_healthy: bool = True
     faults: deque[Fault | None] = field(default_factory=deque)
     completions: list[Json] = field(default_factory=list)
-    num_sampled: int = 0
+    authorizations: set[str] = field(default_factory=set)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,7 +52,8 @@ class FakeServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            path, body = await _request(reader)
+            path, body, authorization = await _request(reader)
+            self.authorizations.add(authorization)
             if path == self.shape.path:
                 await self._complete(body, reader, writer)
             else:
@@ -100,16 +101,12 @@ class FakeServer:
             self.left.set()
 
 
-async def _request(reader: asyncio.StreamReader) -> tuple[str, Json]:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode()
-    path = head.split()[1]
-    lengths = [
-        int(line.partition(":")[2])
-        for line in head.splitlines()
-        if line.lower().startswith("content-length:")
-    ]
-    body = await reader.readexactly(lengths[0]) if lengths else b""
-    return path, json.loads(body) if body else {}
+async def _request(reader: asyncio.StreamReader) -> tuple[str, Json, str]:
+    """Path, body and what stands under Authorization."""
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+    headers = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return first.split()[1], json.loads(body) if body else {}, headers.get("authorization", "")
 
 
 def _reply(
