@@ -89,7 +89,7 @@ def _sglang(wire: Wire, card: Mapping[str, Any]) -> Capabilities | None:
     for path in _SERVER_INFO:
         if (info := _ask(wire, path)) is not None:
             return Capabilities(
-                dialect=Sglang(),
+                dialect=Sglang.of(info),
                 model=card["id"],
                 version=info.get("version", ""),
                 max_model_len=card.get("max_model_len"),

@@ -4,7 +4,7 @@ Source: docs.sglang.io, "SGLang Native APIs" and "Sampling Parameters".
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from workers.upstream.dialects import Call, End, Piece
 from workers.upstream.errors import Broken, Garbled
@@ -12,10 +12,26 @@ from workers.upstream.wire import Json
 
 
 class Sglang:
-    """See Dialect."""
+    """See Dialect.
+
+    `sends_new_ids`, `sends_new_text`: each event has what is new, instead of everything so far.
+    """
 
     name = "SGLang"
     path = "/generate"
+
+    def __init__(self, *, sends_new_ids: bool = False, sends_new_text: bool = False) -> None:
+        self._sends_new_ids = sends_new_ids
+        self._sends_new_text = sends_new_text
+
+    @classmethod
+    def of(cls, info: Json) -> Self:
+        """By the server's arguments: --stream-output does it to ids, its successor to both."""
+        is_incremental = bool(info.get("incremental_streaming_output"))
+        return cls(
+            sends_new_ids=is_incremental or bool(info.get("stream_output")),
+            sends_new_text=is_incremental,
+        )
 
     def body(self, call: Call) -> dict[str, Any]:
         """The server's own defaults of sampling, from the model's folder, are switched off."""
@@ -38,14 +54,16 @@ class Sglang:
 
     def reader(self, call: Call) -> "SglangReader":
         """See Dialect."""
-        return SglangReader(call)
+        return SglangReader(call, self._sends_new_ids, self._sends_new_text)
 
 
 class SglangReader:
-    """Each event repeats all tokens and text so far, or, with --stream-output, has the new ones."""
+    """Finds what is new in each event."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, sends_new_ids: bool, sends_new_text: bool) -> None:
         self._call = call
+        self._sends_new_ids = sends_new_ids
+        self._sends_new_text = sends_new_text
         self._num_sampled = 0
         self._text = ""
 
@@ -64,9 +82,11 @@ class SglangReader:
             yield end
 
     def _new(self, event: Json, num_sampled: int) -> tuple[tuple[int, ...], str]:
-        ids, text = tuple(event["output_ids"]), event["text"]
-        if len(ids) == num_sampled:  # all of them
-            ids, text = ids[self._num_sampled :], text[len(self._text) :]
+        ids, text = tuple(event["output_ids"]), event["text"] or ""
+        if not self._sends_new_ids:
+            ids = ids[self._num_sampled :]
+        if not self._sends_new_text:
+            text = text[len(self._text) :]
         if self._num_sampled + len(ids) != num_sampled:
             raise Garbled(
                 f"says that it sampled {num_sampled} tokens and sent {self._num_sampled + len(ids)}"

@@ -97,18 +97,20 @@ class VllmShape:
 
 
 class SglangShape:
-    """`is_incremental`: as with --stream-output."""
+    """`argument`: --stream-output and its successor send what is new, not everything so far."""
 
     path = "/generate"
 
-    def __init__(self, is_incremental: bool = False) -> None:
-        self._is_incremental = is_incremental
+    def __init__(self, argument: str = "") -> None:
+        self._sends_new_ids = argument != ""
+        self._sends_new_text = argument == "incremental_streaming_output"
+        self._arguments = {argument: True} if argument else {}
 
     def page(self, path: str, body: Json, model: FakeModel) -> Json | None:
         card = {"id": MODEL, "owned_by": "sglang", "root": MODEL, "max_model_len": 4096}
         pages: dict[str, Json] = {
             "/v1/models": {"object": "list", "data": [card]},
-            "/get_server_info": {"version": "0.5.3", "max_running_requests": 3},
+            "/get_server_info": {"version": "0.5.3", "max_running_requests": 3} | self._arguments,
         }
         return pages.get(path)
 
@@ -122,14 +124,15 @@ class SglangShape:
     def events(self, model: FakeModel, asked: Asked) -> Iterator[Json]:
         taken, reason = sample(model, asked)
         for count in range(1, len(taken) + 1):
-            start = count - 1 if self._is_incremental else 0
+            first_id = count - 1 if self._sends_new_ids else 0
+            first = count - 1 if self._sends_new_text else 0
             finish = None
             if count == len(taken):
                 of_stop = {"type": "stop", "matched": taken[-1]}
                 finish = of_stop if reason == "stop" else {"type": "length", "length": count}
             yield {
-                "text": _new_text(model, taken[:start], taken[start:count]),
-                "output_ids": taken[start:count],
+                "text": _new_text(model, taken[:first], taken[first:count]),
+                "output_ids": taken[first_id:count],
                 "meta_info": {
                     "id": "1",
                     "finish_reason": finish,

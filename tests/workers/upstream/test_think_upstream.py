@@ -27,7 +27,12 @@ async def test_thinks_until_the_model_closes_and_then_answers(upstream, model, m
 
 @pytest.mark.parametrize(
     "shape",
-    [VllmShape(num_per_event=1), VllmShape(num_per_event=100), SglangShape(is_incremental=True)],
+    [
+        VllmShape(num_per_event=1),
+        VllmShape(num_per_event=100),
+        SglangShape("stream_output"),
+        SglangShape("incremental_streaming_output"),
+    ],
 )
 async def test_however_many_tokens_come_at_once(open_upstream, model, make_request, shape):
     upstream = await open_upstream(shape)
