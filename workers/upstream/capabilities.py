@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from workers.upstream.dialects import Dialect
-from workers.upstream.errors import Refused, UpstreamTrouble, UpstreamUnusable
+from workers.upstream.errors import Missing, UpstreamTrouble, UpstreamUnusable
 from workers.upstream.llama_cpp import LlamaCpp
 from workers.upstream.sglang import Sglang
 from workers.upstream.vllm import Vllm
@@ -117,7 +117,7 @@ def _ask(wire: Wire, path: str) -> Json | None:
     """None when the server has no such page."""
     try:
         return wire.ask(path)
-    except Refused:
+    except Missing:
         return None
 
 

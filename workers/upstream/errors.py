@@ -6,6 +6,7 @@ UpstreamTrouble   of one call
   Garbled         the reply makes no sense; another may
   HeldBack        the server does not say which tokens it sampled; asked for all at once it does
   Busy            the server has too much to do
+  Missing         the server has no such page
   Refused         the server will never do this
 """
 
@@ -38,6 +39,10 @@ class Busy(UpstreamTrouble):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Missing(UpstreamTrouble):
+    """There is no such page: another kind of server, or not the model that was there."""
 
 
 class Refused(UpstreamTrouble):

@@ -35,6 +35,8 @@ def open_upstream(config: WorkerConfig, url: str) -> tuple[UpstreamEngine, Upstr
 
     Raises UpstreamUnusable, or CheckpointError for a folder that cannot be used.
     """
+    if config.early_exit == "on":
+        raise UpstreamUnusable("WORKER_EARLY_EXIT: thinking does not stop early upstream; leave it")
     wire = Wire.of(url, config.upstream_api_key_file, config.upstream_timeout_s)
     found = detect(wire, config.upstream_model)
     vocabulary = _vocabulary(config, wire, found)

@@ -1,8 +1,9 @@
 """One request upstream: think until the budget, close, answer. Two calls, more if some break.
 
-The budget is the limit of the first call, so the server holds it and this holds the server to it.
-The servers' own thinking budgets are not used: they work on their chat endpoints, and not with
-every sampling option (research: vLLM #39573, #43708, #50473; SGLang #25536, #26330).
+The budget is the limit of the first call, so the server holds it and this holds the server to it;
+the thinking is cut there, not where a step ends before it. The servers' own thinking budgets are
+not used: they do not hold in every version and with every way of sampling (vLLM issues 39573, 43708
+and 50473, SGLang issues 25536 and 26330).
 """
 
 import asyncio

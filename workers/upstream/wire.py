@@ -7,11 +7,11 @@ from typing import Any, Final, Self
 
 import httpx2
 
-from workers.upstream.errors import Broken, Busy, Garbled, Refused
+from workers.upstream.errors import Broken, Busy, Garbled, Missing, Refused
 
 _CONNECT_S: Final = 5.0
 _ASK_S: Final = 10.0
-_REFUSALS: Final = frozenset({400, 404, 413, 422})
+_REFUSALS: Final = frozenset({400, 413, 422})
 _BUSY: Final = frozenset({429, 503})
 _MAX_MESSAGE: Final = 300
 
@@ -54,7 +54,7 @@ class Wire:
         await self._streaming.aclose()
 
     def ask(self, path: str, body: Json | None = None) -> Json:
-        """GET, or POST of `body`. Raises Refused, Busy, Broken or Garbled."""
+        """GET, or POST of `body`. Raises UpstreamTrouble."""
         try:
             method = "GET" if body is None else "POST"
             reply = self._asking.request(method, path, json=body)
@@ -73,7 +73,7 @@ class Wire:
     async def events(self, path: str, body: Json) -> AsyncGenerator[Json, None]:
         """What the server sends for a POST; closing the iterator closes the request there.
 
-        Raises Refused, Busy, Broken or Garbled.
+        Raises UpstreamTrouble.
         """
         try:
             async with self._streaming.stream("POST", path, json=body) as reply:
@@ -94,6 +94,8 @@ def _check(status: int, retry_after: str | None, text: str) -> None:
     if status < 400:
         return
     message = f"HTTP {status}: {_message(text)}"
+    if status == 404:
+        raise Missing(message)
     if status in _REFUSALS:
         raise Refused(message)
     if status in _BUSY:

@@ -108,6 +108,11 @@ async def test_an_upstream_that_does_not_do_is_told_why(server_of, open_at, shap
             await open_at(server.url)
 
 
+async def test_early_exit_is_not_promised(open_at):
+    with pytest.raises(UpstreamUnusable, match="WORKER_EARLY_EXIT"):
+        await open_at("http://127.0.0.1:1", early_exit="on")
+
+
 async def test_one_of_several_models_can_be_chosen(server_of, open_at):
     async with server_of(TwoModels()) as server:
         engine, _, limits = await open_at(server.url, upstream_model="org/other")

@@ -163,6 +163,7 @@ async def test_a_busy_server_is_asked_again_when_it_said(vllm, make_request, pau
     [
         (Fault(status=429), grpc.StatusCode.RESOURCE_EXHAUSTED),
         (Fault(status=500), grpc.StatusCode.UNAVAILABLE),
+        (Fault(status=404), grpc.StatusCode.UNAVAILABLE),
         (Fault(), grpc.StatusCode.UNAVAILABLE),
         (Fault(garbage="{"), grpc.StatusCode.INTERNAL),
     ],
