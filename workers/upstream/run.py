@@ -44,6 +44,7 @@ class Run:
         self._num_answered = 0
         self._num_forced = 0
         self._stop = ThinkingStop.NONE
+        self._is_closed = False  # by the model, whose marker is not forced
         self._closes = False
         self._thinking: asyncio.Task[ThinkingStop] | None = None
         self._answers_on_exhaustion = request.answer_on_exhaustion
@@ -66,8 +67,7 @@ class Run:
         if self._stop is ThinkingStop.EXHAUSTED and not self._answers_on_exhaustion:
             self._outbox.finish(self._finished(FinishReason.EXHAUSTED))
             return
-        is_forced = self._stop is ThinkingStop.EXHAUSTED
-        self._feed(self._markers.forced_close_ids if is_forced else self._markers.close_ids)
+        self._close()
         self._outbox.finish(self._finished(await self._answer()))
 
     def cancelled(self) -> None:
@@ -80,6 +80,14 @@ class Run:
         if not self._request.prompt_opens_thinking:
             self._feed(self._markers.open_ids)
         self._ids += tuple(self._request.thinking_prefix_ids)
+
+    def _close(self) -> None:
+        if self._is_closed:
+            self._ids += self._markers.close_ids
+        elif self._stop is ThinkingStop.EXHAUSTED:
+            self._feed(self._markers.forced_close_ids)
+        else:
+            self._feed(self._markers.close_ids)
 
     def _feed(self, ids: tuple[int, ...]) -> None:
         self._ids += ids
@@ -105,6 +113,7 @@ class Run:
         async with aclosing(self._source.sample(call)) as items:
             async for item in items:
                 if isinstance(item, End):
+                    self._is_closed = item is End.STOP_ID
                     is_cut = item is End.LIMIT
                     return ThinkingStop.EXHAUSTED if is_cut else ThinkingStop.FINISHED
                 self._count(item)

@@ -152,7 +152,7 @@ def _sampled(reply: Any) -> int:
     ends = (reply.done.stop == budget_pb2.THINKING_STOP_FINISHED) + (
         reply.done.finish_reason == budget_pb2.FINISH_REASON_STOP
     )
-    return usage.thinking_tokens + usage.answer_tokens + ends
+    return int(usage.thinking_tokens + usage.answer_tokens + ends)
 
 
 def _busy_slots(url: str) -> int:

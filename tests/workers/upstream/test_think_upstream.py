@@ -23,6 +23,7 @@ async def test_thinks_until_the_model_closes_and_then_answers(upstream, model, m
     assert reply.answer == "It is 4."
     assert reply.done.stop == budget_pb2.THINKING_STOP_FINISHED
     assert reply.done.finish_reason == budget_pb2.FINISH_REASON_STOP
+    assert reply.done.usage.forced_tokens == 0
 
 
 @pytest.mark.parametrize(
