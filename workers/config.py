@@ -37,7 +37,7 @@ class WorkerConfig:
         None,
         environment.optional(environment.http_url),
         meaning="Server that runs the model instead of the engine here: vLLM, SGLang or "
-        "llama.cpp, without /v1; auto: none, and WORKER_MODEL_DIR must be set.",
+        "llama.cpp, without /v1; auto: none, and the model's folder must be set.",
     )
     upstream_model: str | None = variable(
         None,
