@@ -3,6 +3,7 @@
 Where they go is for ponder/exporters.py.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 
 from opentelemetry.metrics import MeterProvider
@@ -36,6 +37,7 @@ ROLLBACKS = "ponder.router.classifier.rollbacks"
 SHADOWED = "ponder.router.classifier.shadowed"
 SHADOW_FAILURES = "ponder.router.classifier.shadow_failures"
 SHADOW_DURATION = "ponder.router.classifier.shadow_duration"
+SERVING = "ponder.router.classifier.serving"
 
 
 class Degraded(Enum):
@@ -110,6 +112,10 @@ class Telemetry:
             SHADOW_FAILURES, description="Requests that a shadow could not classify"
         )
         self._shadow_duration = meter.create_histogram(SHADOW_DURATION, "s")
+        self._serving = meter.create_gauge(
+            SERVING, description="1 for each classifier in use, by model and role"
+        )
+        self._shown_serving: dict[str, set[tuple[str, str]]] = {}
 
     def count_degraded(self, part: Degraded) -> None:
         self._degraded.add(1, {"part": part.value})
@@ -165,6 +171,16 @@ class Telemetry:
         self._hit_rate.set(outcomes.miss_rate, labels)
         self._residual.set(outcomes.residual, labels)
 
+    def show_serving(self, model: str, versions: Mapping[str, str]) -> None:
+        """By role: champion, canary or shadow. A gauge stands until it is set again, so those that
+        went are set to 0.
+        """
+        now = set(versions.items())
+        for role, version in now | self._shown_serving.get(model, set()):
+            labels = {"model": model, "role": role, "classifier": version}
+            self._serving.set(int((role, version) in now), labels)
+        self._shown_serving[model] = now
+
     def count_refused_classifier(self) -> None:
         self._refused.add(1)
 
@@ -184,7 +200,7 @@ class Telemetry:
 
     def record_reply(self, reply: Reply, tenant: str) -> None:
         """One answered request, as it ended."""
-        self._answered.record(reply)
+        self._answered.record(reply, tenant)
         usage, recent = reply.usage, self.recent
         of = (reply.decision.model, tier_name(decided_tier(reply)))
         recent.add("requests", *of)
