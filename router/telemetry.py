@@ -116,6 +116,18 @@ class Telemetry:
             SERVING, description="1 for each classifier in use, by model and role"
         )
         self._shown_serving: dict[str, set[tuple[str, str]]] = {}
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """A rise from 0 to 1 is seen, a series that begins at 1 has risen by nothing."""
+        for counter in (
+            *(self._escalations, self._failovers, self._shed, self._quarantined),
+            *(self._retries_refused, self._rejected, self._refused, self._rollbacks),
+            self._shadow_failures,
+        ):
+            counter.add(0)
+        for part in Degraded:
+            self._degraded.add(0, {"part": part.value})
 
     def count_degraded(self, part: Degraded) -> None:
         self._degraded.add(1, {"part": part.value})

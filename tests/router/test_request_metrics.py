@@ -57,6 +57,22 @@ async def test_without_a_prediction_none_is_recorded(start, classifier_path):
     assert (point.count, point.attributes["gen_ai.request.model"]) == (1, "small")
 
 
+async def test_what_never_happened_is_told_as_zero(start):
+    """So that an alarm on the rise of a counter sees its first rise."""
+    async with start() as stack:
+        data = stack.metrics.get_metrics_data()
+    points = {
+        metric.name: [(dict(point.attributes), point.value) for point in metric.data.data_points]
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+    for name in ("classifier.rollbacks", "classifier.refused", "quarantined", "failovers"):
+        assert points[f"ponder.router.{name}"] == [({}, 0)]
+    assert ({"part": "quotas"}, 0) in points["ponder.router.degraded"]
+
+
 async def test_no_label_holds_what_a_caller_wrote(start):
     async with start() as stack:
         await stack.reason(prompt="Tell me about zebras.", request_id="zebra-1")
