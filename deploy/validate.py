@@ -1,4 +1,4 @@
-"""python -m deploy.validate: checks every manifest, overlay and Dockerfile. For people and CI.
+"""python -m deploy.validate: manifests, overlays, Dockerfiles, dashboards. For people and CI.
 
 Needs no cluster. Which checks these are is in deploy/checks.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploy.checks.dockerfiles import check_dockerfiles
 from deploy.checks.manifests import Manifests
+from deploy.checks.monitoring import check_monitoring, coverage
 from deploy.checks.network import check_network
 from deploy.checks.policy import check_policy
 from deploy.checks.programs import check_programs
@@ -24,6 +25,8 @@ _CHECKS = (check_schemas, check_policy, check_references, check_programs, check_
 def main() -> int:
     """Returns the exit status; every problem is one line on standard error."""
     num_problems = _report("docker", list(check_dockerfiles(DEPLOY / "docker", _CONSTRAINTS)))
+    found = list(check_monitoring(DEPLOY / "monitoring", DEPLOY / "README.md"))
+    num_problems += _report(f"monitoring ({coverage()})", found)
     for name in renderings():
         try:
             manifests = render(name)
