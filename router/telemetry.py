@@ -11,7 +11,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from ponder.outcomes import TierOutcomes
 from ponder.tracing import Tracing
-from ponder.v1.budget_pb2 import Pool, ThinkingStop, Tier
+from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool, ThinkingStop, Tier
 from router.decisions import Reply
 from router.recent import RecentSums
 from router.request_metrics import RequestMetrics
@@ -38,6 +38,8 @@ SHADOWED = "ponder.router.classifier.shadowed"
 SHADOW_FAILURES = "ponder.router.classifier.shadow_failures"
 SHADOW_DURATION = "ponder.router.classifier.shadow_duration"
 SERVING = "ponder.router.classifier.serving"
+# A prompt is classified in a tenth of a millisecond, a long one on a busy machine in some.
+_CLASSIFYING_S = tuple(0.00005 * 2**power for power in range(14))
 
 
 class Degraded(Enum):
@@ -111,7 +113,9 @@ class Telemetry:
         self._shadow_failures = meter.create_counter(
             SHADOW_FAILURES, description="Requests that a shadow could not classify"
         )
-        self._shadow_duration = meter.create_histogram(SHADOW_DURATION, "s")
+        self._shadow_duration = meter.create_histogram(
+            SHADOW_DURATION, "s", explicit_bucket_boundaries_advisory=_CLASSIFYING_S
+        )
         self._serving = meter.create_gauge(
             SERVING, description="1 for each classifier in use, by model and role"
         )
@@ -128,6 +132,10 @@ class Telemetry:
             counter.add(0)
         for part in Degraded:
             self._degraded.add(0, {"part": part.value})
+        for pool in (POOL_EASY, POOL_THINKING):
+            self._lent.add(0, {"pool": pool_name(pool)})
+        for tier in TIERS:
+            self._shrunk.add(0, {"tier": tier_name(tier)})
 
     def count_degraded(self, part: Degraded) -> None:
         self._degraded.add(1, {"part": part.value})

@@ -23,11 +23,14 @@ _SERIES = MappingProxyType({"histogram": ("_bucket", "_sum", "_count")})
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """`kind` is counter, gauge or histogram; `unit` is written as in UCUM."""
+    """`kind` is counter, gauge or histogram; `unit` is written as in UCUM; `buckets` are the upper
+    bounds of a histogram's.
+    """
 
     name: str
     unit: str
     kind: str
+    buckets: tuple[float, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -77,7 +80,8 @@ class _RecordingMeter(NoOpMeter):
         return super().create_gauge(name, unit, *rest, **options)
 
     def create_histogram(self, name: str, unit: str = "", *rest: Any, **options: Any) -> Any:
-        self._created.append(Instrument(name, unit, "histogram"))
+        buckets = tuple(options.get("explicit_bucket_boundaries_advisory", ()))
+        self._created.append(Instrument(name, unit, "histogram", buckets))
         return super().create_histogram(name, unit, *rest, **options)
 
     def create_observable_counter(
