@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.checks.dockerfiles import check_dockerfiles
 from deploy.checks.manifests import Manifests
-from deploy.checks.monitoring import check_monitoring, coverage
+from deploy.checks.monitoring import check_monitoring, check_scaling, coverage
 from deploy.checks.network import check_network
 from deploy.checks.policy import check_policy
 from deploy.checks.programs import check_programs
@@ -19,7 +19,10 @@ from deploy.checks.schemas import VERSIONS, check_schemas
 
 DEPLOY = Path(__file__).resolve().parent
 _CONSTRAINTS = DEPLOY / "constraints.txt"
-_CHECKS = (check_schemas, check_policy, check_references, check_programs, check_network)
+_CHECKS = (
+    *(check_schemas, check_policy, check_references, check_programs, check_network),
+    check_scaling,
+)
 
 
 def main() -> int:

@@ -8,7 +8,9 @@ from pathlib import Path
 import yaml
 
 from deploy.checks.dashboards import check_dashboards
+from deploy.checks.expressions import mistakes
 from deploy.checks.instruments import instruments, known_series
+from deploy.checks.manifests import Manifests, title
 from deploy.checks.rules import check_rules, read_rules, recorded
 
 PROMTOOL = "promtool"
@@ -27,6 +29,15 @@ def check_monitoring(directory: Path, runbook: Path) -> Iterator[str]:
     if promtool := shutil.which(PROMTOOL):
         yield from _promtool(promtool, "check", directory / "rules.yaml")
         yield from _promtool(promtool, "test", directory / "rules.test.yaml")
+
+
+def check_scaling(manifests: Manifests) -> Iterator[str]:
+    """What autoscalers ask Prometheus for is told by the programs."""
+    known = frozenset(known_series(instruments()))
+    for scaler in manifests.of_kind("ScaledObject"):
+        for trigger in scaler["spec"].get("triggers", ()):
+            for problem in mistakes(trigger["metadata"]["query"], known):
+                yield f"{title(scaler)}: {problem}"
 
 
 def coverage() -> str:

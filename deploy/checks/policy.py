@@ -86,7 +86,7 @@ def _resources(container: Object) -> Iterator[str]:
 
 def _scaling(manifests: Manifests) -> Iterator[str]:
     scaled = {a["spec"]["scaleTargetRef"]["name"] for a in _autoscalers(manifests)}
-    for workload in manifests.of_kind("Deployment"):
+    for workload in (*manifests.of_kind("Deployment"), *manifests.of_kind("StatefulSet")):
         is_scaled = workload["metadata"]["name"] in scaled
         if is_scaled and "replicas" in workload["spec"]:
             yield f"{title(workload)}: applying its replicas would undo the autoscaler"
@@ -95,4 +95,4 @@ def _scaling(manifests: Manifests) -> Iterator[str]:
 
 
 def _autoscalers(manifests: Manifests) -> list[Object]:
-    return manifests.of_kind("HorizontalPodAutoscaler")
+    return [*manifests.of_kind("HorizontalPodAutoscaler"), *manifests.of_kind("ScaledObject")]

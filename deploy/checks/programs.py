@@ -15,6 +15,8 @@ from ponder.exporters import EXPORTER_GROUPS
 
 # The router's server waits this long before it turns calls away, see ponder/rpc.py.
 _ROUTER_NOTICE_S = 1.0
+_ALL_OF = "dns:///"
+_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 _OTEL = frozenset(name for name in (*vars(otel_api), *vars(otel_sdk)) if name.startswith("OTEL_"))
 
 
@@ -36,6 +38,7 @@ def check_programs(manifests: Manifests) -> Iterator[str]:
     for program in programs.get("router", ()):
         yield from _pools(program, programs.get("worker", []))
         yield from _drains(program, programs.get("worker", []))
+        yield from _tls(program, programs.get("worker", []))
     for program in (found for group in programs.values() for found in group):
         yield from _listening(program)
 
@@ -79,10 +82,33 @@ def _pools(router: Program, workers: list[Program]) -> Iterator[str]:
 
 
 def _addresses(worker: Program) -> Iterator[str]:
+    """One per pod; where an autoscaler says how many, the name of all of them."""
     spec, name = worker.pod.owner["spec"], worker.pod.owner["metadata"]["name"]
     port = worker.config.listen.rpartition(":")[2]
-    for index in range(spec["replicas"]):
+    if "replicas" not in spec:
+        yield f"{_ALL_OF}{spec['serviceName']}:{port}"
+    for index in range(spec.get("replicas", 0)):
         yield f"{name}-{index}.{spec['serviceName']}:{port}"
+
+
+def _tls(router: Program, workers: list[Program]) -> Iterator[str]:
+    """By both sides or by none; from folders that are mounted; probed by what speaks it."""
+    calls_by_tls = bool(router.config.worker_tls_dir)
+    yield from _mounted(router, router.config.worker_tls_dir)
+    for worker in workers:
+        serves_by_tls = worker.config.tls_dir is not None
+        if serves_by_tls != calls_by_tls:
+            yield f"{worker.pod.name}: speaks TLS or the router does, but not both"
+        if serves_by_tls:
+            yield from _mounted(worker, str(worker.config.tls_dir))
+            probes = [name for name in _PROBES if "grpc" in worker.container.get(name, {})]
+            yield from (f"{worker.pod.name}: {name} of kind grpc speaks no TLS" for name in probes)
+
+
+def _mounted(program: Program, folder: str) -> Iterator[str]:
+    mounts = {mount["mountPath"] for mount in program.container.get("volumeMounts", ())}
+    if folder and folder not in mounts:
+        yield f"{program.pod.name}: nothing is mounted at {folder}"
 
 
 def _drains(router: Program, workers: list[Program]) -> Iterator[str]:

@@ -29,7 +29,7 @@ _EPILOG = """\b
 Examples:
   ponder size --traces traces --rate 40          from what `ponder traces export` wrote
   ponder size --redis-url URL                    from the live ledger, at its busiest ten minutes
-  ponder size --traces traces --rate 40 --slots 64 --step-ms 12 --row-ms 0.1
+  ponder size --traces traces --rate 40 --slots 32 --step-ms 12 --row-ms 0.1
   ponder size --traces traces --rate 40 --json | jq .workers
 
 \b
@@ -82,7 +82,7 @@ slots. Real arrivals come in waves: size for the busiest minutes, and keep a wor
 @click.option(
     "--slots",
     type=click.IntRange(1),
-    default=32,
+    default=64,
     show_default=True,
     help="Requests that one worker runs at once: WORKER_MAX_RUNNING.",
 )
