@@ -19,6 +19,7 @@ from deploy.checks.schemas import VERSIONS, check_schemas
 
 DEPLOY = Path(__file__).resolve().parent
 _CONSTRAINTS = DEPLOY / "constraints.txt"
+_ADDED = ("promote", "restore")
 _CHECKS = (
     *(check_schemas, check_policy, check_references, check_programs, check_network),
     check_scaling,
@@ -44,18 +45,16 @@ def main() -> int:
 
 
 def renderings() -> list[str]:
-    """The folders that are applied: deploy itself, deploy/promote and every overlay."""
+    """The folders that are applied: deploy itself, what is added to it, and every overlay."""
     found = DEPLOY.glob("overlays/*/kustomization.yaml")
-    return ["deploy", "promote", *sorted(path.parent.name for path in found)]
+    return ["deploy", *_ADDED, *sorted(path.parent.name for path in found)]
 
 
 def render(name: str) -> Manifests:
-    """The objects of a rendering; promote together with what it is added to. Raises RenderError."""
+    """The objects of a rendering, with those that it is added to. Raises RenderError."""
     if name == "deploy":
         return plain(DEPLOY)
-    return (
-        plain(DEPLOY, DEPLOY / name) if name == "promote" else overlay(DEPLOY / "overlays" / name)
-    )
+    return plain(DEPLOY, DEPLOY / name) if name in _ADDED else overlay(DEPLOY / "overlays" / name)
 
 
 def problems(manifests: Manifests) -> Iterator[str]:

@@ -132,6 +132,8 @@ def _container_references(container: Object, manifests: Manifests) -> Iterator[s
 
 
 def _missing(kind: str, name: str, key: str | None, manifests: Manifests) -> Iterator[str]:
+    if kind == "PersistentVolumeClaim" and name in _claims(manifests):
+        return
     if kind == "Secret" and key is None and name in _issued(manifests):
         return
     found = manifests.find(kind, name)
@@ -141,6 +143,17 @@ def _missing(kind: str, name: str, key: str | None, manifests: Manifests) -> Ite
     keys = found.get("data", {}) if found else BY_HAND[kind, name]
     if key is not None and key not in keys:
         yield f"{kind} {name} has no key {key}"
+
+
+def _claims(manifests: Manifests) -> frozenset[str]:
+    """Those that StatefulSets make of their templates."""
+    return frozenset(
+        f"{claim['metadata']['name']}-{pod.owner['metadata']['name']}-{index}"
+        for pod in manifests.pods()
+        if pod.owner["kind"] == "StatefulSet"
+        for claim in pod.claim_templates()
+        for index in range(pod.owner["spec"].get("replicas", 0))
+    )
 
 
 def _mounts(pod: Pod, container: Object) -> Iterator[str]:
