@@ -10,6 +10,7 @@ from opentelemetry.sdk import environment_variables as otel_sdk
 
 from deploy.checks.environments import configurations, environment, unresolved, used_by_command
 from deploy.checks.manifests import Manifests, Object, Pod, port_number
+from deploy.checks.policy import is_own
 from ponder.environment import ConfigError
 from ponder.exporters import EXPORTER_GROUPS
 
@@ -46,6 +47,8 @@ def check_programs(manifests: Manifests) -> Iterator[str]:
 def _variables(container: Object, manifests: Manifests) -> Iterator[str]:
     variables = environment(container, manifests)
     known = _OTEL | used_by_command(container)
+    if not is_own(container):  # what others read, they know
+        known |= {variable["name"] for variable in container.get("env", ())}
     known |= {row.name for found in configurations().values() for row in found.variables()}
     yield from (f"no program knows {name}" for name in sorted(variables.keys() - known))
     yield from (f"$({name}) has no value" for name in unresolved(container, variables))

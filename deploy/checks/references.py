@@ -10,6 +10,7 @@ from deploy.checks.manifests import Manifests, Object, Pod, port_number, title
 BY_HAND: Mapping[tuple[str, str], frozenset[str]] = {
     ("Secret", "redis"): frozenset({"url", "password"}),
     ("Secret", "tenants"): frozenset({"path", "tenants.toml"}),
+    ("Secret", "huggingface"): frozenset({"token"}),
     ("ConfigMap", "classifier"): frozenset({"path", "difficulty.onnx"}),
 }
 _KINDS = {
