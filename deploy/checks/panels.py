@@ -62,4 +62,5 @@ def _panel(axis: Axes, url: str, place: str, group: Sequence[Query], span_s: flo
 
 
 def _legend(query: Query, labels: dict[str, Any]) -> str:
-    return _LABEL.sub(lambda m: str(labels.get(m[1], "")), query.legend)
+    filled = _LABEL.sub(lambda m: str(labels.get(m[1], "")), query.legend)
+    return filled.strip() or query.panel
