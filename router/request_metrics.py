@@ -33,6 +33,7 @@ _DURATIONS_S: Final = tuple(0.01 * 2**power for power in range(14))
 _FIRST_TOKENS_S: Final = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
+_QUEUE_TIMES_S: Final = (*_FIRST_TOKENS_S, 30.0, 60.0)
 _OUTPUT_TOKENS_S: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0),
     2.5,
@@ -66,7 +67,7 @@ class RequestMetrics:
             QUEUE_TIME,
             "s",
             "In the workers' queues",
-            explicit_bucket_boundaries_advisory=_DURATIONS_S,
+            explicit_bucket_boundaries_advisory=_QUEUE_TIMES_S,
         )
         self._duration = meter.create_histogram(
             DURATION, "s", explicit_bucket_boundaries_advisory=_DURATIONS_S
