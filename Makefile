@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help .venv test check validate demo proto locks clean
+.PHONY: help .venv test check validate demo proto locks sboms clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -49,6 +49,9 @@ proto: .venv  ## Regenerate the gRPC stubs
 
 locks: .venv  ## Write the lock files of the images
 	deploy/docker/locks.sh
+
+sboms: .venv  ## Write what is in the images into build/sbom, as CycloneDX; needs a package index
+	deploy/docker/sbom.sh
 
 clean:  ## Remove .venv and caches
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

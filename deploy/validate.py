@@ -1,4 +1,4 @@
-"""python -m deploy.validate: checks every manifest, overlay and Dockerfile. For people and CI.
+"""python -m deploy.validate: manifests, overlays, Dockerfiles, dashboards. For people and CI.
 
 Needs no cluster. Which checks these are is in deploy/checks.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploy.checks.dockerfiles import check_dockerfiles
 from deploy.checks.manifests import Manifests
+from deploy.checks.monitoring import check_monitoring, check_scaling, coverage
 from deploy.checks.network import check_network
 from deploy.checks.policy import check_policy
 from deploy.checks.programs import check_programs
@@ -18,12 +19,18 @@ from deploy.checks.schemas import VERSIONS, check_schemas
 
 DEPLOY = Path(__file__).resolve().parent
 _CONSTRAINTS = DEPLOY / "constraints.txt"
-_CHECKS = (check_schemas, check_policy, check_references, check_programs, check_network)
+_ADDED = ("promote", "restore")
+_CHECKS = (
+    *(check_schemas, check_policy, check_references, check_programs, check_network),
+    check_scaling,
+)
 
 
 def main() -> int:
     """Returns the exit status; every problem is one line on standard error."""
     num_problems = _report("docker", list(check_dockerfiles(DEPLOY / "docker", _CONSTRAINTS)))
+    found = list(check_monitoring(DEPLOY / "monitoring", DEPLOY / "README.md"))
+    num_problems += _report(f"monitoring ({coverage()})", found)
     for name in renderings():
         try:
             manifests = render(name)
@@ -38,18 +45,16 @@ def main() -> int:
 
 
 def renderings() -> list[str]:
-    """The folders that are applied: deploy itself, deploy/promote and every overlay."""
+    """The folders that are applied: deploy itself, what is added to it, and every overlay."""
     found = DEPLOY.glob("overlays/*/kustomization.yaml")
-    return ["deploy", "promote", *sorted(path.parent.name for path in found)]
+    return ["deploy", *_ADDED, *sorted(path.parent.name for path in found)]
 
 
 def render(name: str) -> Manifests:
-    """The objects of a rendering; promote together with what it is added to. Raises RenderError."""
+    """The objects of a rendering, with those that it is added to. Raises RenderError."""
     if name == "deploy":
         return plain(DEPLOY)
-    return (
-        plain(DEPLOY, DEPLOY / name) if name == "promote" else overlay(DEPLOY / "overlays" / name)
-    )
+    return plain(DEPLOY, DEPLOY / name) if name in _ADDED else overlay(DEPLOY / "overlays" / name)
 
 
 def problems(manifests: Manifests) -> Iterator[str]:

@@ -63,6 +63,12 @@ class Rollouts:
                 _log.warning("classifier of %s stays, no rollout to be read: %s", model, error)
         return None
 
+    def show(self, model: str) -> None:
+        """In metrics: who decides now, and who only watches."""
+        parts = _parts(self._classifying.serving(model))
+        versions = {role: classifier.version for role, classifier in parts.items()}
+        self._telemetry.show_serving(model, versions)
+
     async def _apply(self, model: str, rollout: Rollout) -> None:
         """A version that cannot be loaded is refused once per change: the champion before it goes
         on, a canary or a shadow is left out.
@@ -135,6 +141,10 @@ def load_version(serialized: bytes, model: str, version: str) -> DifficultyClass
 
 
 def _in_words(serving: Serving) -> str:
-    parts = {"champion": serving.champion, "canary": serving.canary, "shadow": serving.shadow}
-    words = (f"{part} {classifier.version}" for part, classifier in parts.items() if classifier)
+    words = (f"{role} {classifier.version}" for role, classifier in _parts(serving).items())
     return ", ".join(words) or "none"
+
+
+def _parts(serving: Serving) -> dict[str, Classifier]:
+    parts = {"champion": serving.champion, "canary": serving.canary, "shadow": serving.shadow}
+    return {role: classifier for role, classifier in parts.items() if classifier}

@@ -3,6 +3,7 @@
 Where they go is for ponder/exporters.py.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 
 from opentelemetry.metrics import MeterProvider
@@ -10,7 +11,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from ponder.outcomes import TierOutcomes
 from ponder.tracing import Tracing
-from ponder.v1.budget_pb2 import Pool, ThinkingStop, Tier
+from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING, Pool, ThinkingStop, Tier
 from router.decisions import Reply
 from router.recent import RecentSums
 from router.request_metrics import RequestMetrics
@@ -36,6 +37,9 @@ ROLLBACKS = "ponder.router.classifier.rollbacks"
 SHADOWED = "ponder.router.classifier.shadowed"
 SHADOW_FAILURES = "ponder.router.classifier.shadow_failures"
 SHADOW_DURATION = "ponder.router.classifier.shadow_duration"
+SERVING = "ponder.router.classifier.serving"
+# A prompt is classified in a tenth of a millisecond, a long one on a busy machine in some.
+_CLASSIFYING_S = tuple(0.00005 * 2**power for power in range(14))
 
 
 class Degraded(Enum):
@@ -109,7 +113,29 @@ class Telemetry:
         self._shadow_failures = meter.create_counter(
             SHADOW_FAILURES, description="Requests that a shadow could not classify"
         )
-        self._shadow_duration = meter.create_histogram(SHADOW_DURATION, "s")
+        self._shadow_duration = meter.create_histogram(
+            SHADOW_DURATION, "s", explicit_bucket_boundaries_advisory=_CLASSIFYING_S
+        )
+        self._serving = meter.create_gauge(
+            SERVING, description="1 for each classifier in use, by model and role"
+        )
+        self._shown_serving: dict[str, set[tuple[str, str]]] = {}
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """A rise from 0 to 1 is seen, a series that begins at 1 has risen by nothing."""
+        for counter in (
+            *(self._escalations, self._failovers, self._shed, self._quarantined),
+            *(self._retries_refused, self._rejected, self._refused, self._rollbacks),
+            self._shadow_failures,
+        ):
+            counter.add(0)
+        for part in Degraded:
+            self._degraded.add(0, {"part": part.value})
+        for pool in (POOL_EASY, POOL_THINKING):
+            self._lent.add(0, {"pool": pool_name(pool)})
+        for tier in TIERS:
+            self._shrunk.add(0, {"tier": tier_name(tier)})
 
     def count_degraded(self, part: Degraded) -> None:
         self._degraded.add(1, {"part": part.value})
@@ -165,6 +191,16 @@ class Telemetry:
         self._hit_rate.set(outcomes.miss_rate, labels)
         self._residual.set(outcomes.residual, labels)
 
+    def show_serving(self, model: str, versions: Mapping[str, str]) -> None:
+        """By role: champion, canary or shadow. A gauge stands until it is set again, so those that
+        went are set to 0.
+        """
+        now = set(versions.items())
+        for role, version in now | self._shown_serving.get(model, set()):
+            labels = {"model": model, "role": role, "classifier": version}
+            self._serving.set(int((role, version) in now), labels)
+        self._shown_serving[model] = now
+
     def count_refused_classifier(self) -> None:
         self._refused.add(1)
 
@@ -184,7 +220,7 @@ class Telemetry:
 
     def record_reply(self, reply: Reply, tenant: str) -> None:
         """One answered request, as it ended."""
-        self._answered.record(reply)
+        self._answered.record(reply, tenant)
         usage, recent = reply.usage, self.recent
         of = (reply.decision.model, tier_name(decided_tier(reply)))
         recent.add("requests", *of)

@@ -40,6 +40,7 @@ class ClassifierUpkeep:
         for model in models:
             if rollout := await self._rollouts.refresh(model):
                 await self._rollback.review(model, rollout)
+            self._rollouts.show(model)
         await self._shadowing.write(self._store)
 
 

@@ -33,7 +33,7 @@ _GAUGES: Final[tuple[tuple[str, str, Callable[[worker_pb2.Load], float]], ...]] 
     ("ponder.worker.waiting", "{request}", lambda load: load.waiting),
     ("ponder.worker.kv_pages.free", "{page}", lambda load: load.free_kv_pages),
     ("ponder.worker.kv_pages.total", "{page}", lambda load: load.total_kv_pages),
-    ("ponder.worker.tokens_per_second", "{token}/s", lambda load: load.tokens_per_second),
+    ("ponder.worker.token_rate", "{token}/s", lambda load: load.tokens_per_second),
     ("ponder.worker.batch_size", "{sequence}", lambda load: load.batch_size),
 )
 _COUNTERS: Final[tuple[tuple[str, str, Callable[[worker_pb2.Load], float]], ...]] = (

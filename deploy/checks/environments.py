@@ -11,6 +11,7 @@ from deploy.checks.manifests import Manifests, Object
 _SECRETS = {
     ("redis", "url"): "redis://:password@redis.example.com:6379/0",
     ("redis", "password"): "password",
+    ("huggingface", "token"): "hf_token",
     ("tenants", "path"): "/etc/ponder/tenants/tenants.toml",
 }
 _REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")

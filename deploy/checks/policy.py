@@ -27,6 +27,12 @@ def check_policy(manifests: Manifests) -> Iterator[str]:
     yield from _scaling(manifests)
 
 
+def is_own(container: Object) -> bool:
+    """Whether it runs an image that is built here."""
+    path = container["image"].partition("@")[0]
+    return path.rsplit("/", 1)[-1].partition(":")[0] in _OWN_IMAGES
+
+
 def _namespace(manifests: Manifests) -> Iterator[str]:
     first, *others = manifests.objects
     if first["kind"] != "Namespace":
@@ -67,10 +73,10 @@ def _security(container: Object) -> Iterator[str]:
 
 def _image(container: Object) -> Iterator[str]:
     path, _, digest = container["image"].partition("@")
-    name, _, tag = path.rsplit("/", 1)[-1].partition(":")
+    tag = path.rsplit("/", 1)[-1].partition(":")[2]
     if not digest and tag in ("", "latest"):
         yield f"image {container['image']}: names no version"
-    if name not in _OWN_IMAGES and not _DIGEST.search(container["image"]):
+    if not is_own(container) and not _DIGEST.search(container["image"]):
         yield f"image {container['image']}: an image of others must be given by digest"
 
 
@@ -86,7 +92,7 @@ def _resources(container: Object) -> Iterator[str]:
 
 def _scaling(manifests: Manifests) -> Iterator[str]:
     scaled = {a["spec"]["scaleTargetRef"]["name"] for a in _autoscalers(manifests)}
-    for workload in manifests.of_kind("Deployment"):
+    for workload in (*manifests.of_kind("Deployment"), *manifests.of_kind("StatefulSet")):
         is_scaled = workload["metadata"]["name"] in scaled
         if is_scaled and "replicas" in workload["spec"]:
             yield f"{title(workload)}: applying its replicas would undo the autoscaler"
@@ -95,4 +101,4 @@ def _scaling(manifests: Manifests) -> Iterator[str]:
 
 
 def _autoscalers(manifests: Manifests) -> list[Object]:
-    return manifests.of_kind("HorizontalPodAutoscaler")
+    return [*manifests.of_kind("HorizontalPodAutoscaler"), *manifests.of_kind("ScaledObject")]

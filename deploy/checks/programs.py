@@ -10,11 +10,14 @@ from opentelemetry.sdk import environment_variables as otel_sdk
 
 from deploy.checks.environments import configurations, environment, unresolved, used_by_command
 from deploy.checks.manifests import Manifests, Object, Pod, port_number
+from deploy.checks.policy import is_own
 from ponder.environment import ConfigError
 from ponder.exporters import EXPORTER_GROUPS
 
 # The router's server waits this long before it turns calls away, see ponder/rpc.py.
 _ROUTER_NOTICE_S = 1.0
+_ALL_OF = "dns:///"
+_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 _OTEL = frozenset(name for name in (*vars(otel_api), *vars(otel_sdk)) if name.startswith("OTEL_"))
 
 
@@ -36,6 +39,7 @@ def check_programs(manifests: Manifests) -> Iterator[str]:
     for program in programs.get("router", ()):
         yield from _pools(program, programs.get("worker", []))
         yield from _drains(program, programs.get("worker", []))
+        yield from _tls(program, programs.get("worker", []))
     for program in (found for group in programs.values() for found in group):
         yield from _listening(program)
 
@@ -43,6 +47,8 @@ def check_programs(manifests: Manifests) -> Iterator[str]:
 def _variables(container: Object, manifests: Manifests) -> Iterator[str]:
     variables = environment(container, manifests)
     known = _OTEL | used_by_command(container)
+    if not is_own(container):  # what others read, they know
+        known |= {variable["name"] for variable in container.get("env", ())}
     known |= {row.name for found in configurations().values() for row in found.variables()}
     yield from (f"no program knows {name}" for name in sorted(variables.keys() - known))
     yield from (f"$({name}) has no value" for name in unresolved(container, variables))
@@ -79,10 +85,33 @@ def _pools(router: Program, workers: list[Program]) -> Iterator[str]:
 
 
 def _addresses(worker: Program) -> Iterator[str]:
+    """One per pod; where an autoscaler says how many, the name of all of them."""
     spec, name = worker.pod.owner["spec"], worker.pod.owner["metadata"]["name"]
     port = worker.config.listen.rpartition(":")[2]
-    for index in range(spec["replicas"]):
+    if "replicas" not in spec:
+        yield f"{_ALL_OF}{spec['serviceName']}:{port}"
+    for index in range(spec.get("replicas", 0)):
         yield f"{name}-{index}.{spec['serviceName']}:{port}"
+
+
+def _tls(router: Program, workers: list[Program]) -> Iterator[str]:
+    """By both sides or by none; from folders that are mounted; probed by what speaks it."""
+    calls_by_tls = bool(router.config.worker_tls_dir)
+    yield from _mounted(router, router.config.worker_tls_dir)
+    for worker in workers:
+        serves_by_tls = worker.config.tls_dir is not None
+        if serves_by_tls != calls_by_tls:
+            yield f"{worker.pod.name}: speaks TLS or the router does, but not both"
+        if serves_by_tls:
+            yield from _mounted(worker, str(worker.config.tls_dir))
+            probes = [name for name in _PROBES if "grpc" in worker.container.get(name, {})]
+            yield from (f"{worker.pod.name}: {name} of kind grpc speaks no TLS" for name in probes)
+
+
+def _mounted(program: Program, folder: str) -> Iterator[str]:
+    mounts = {mount["mountPath"] for mount in program.container.get("volumeMounts", ())}
+    if folder and folder not in mounts:
+        yield f"{program.pod.name}: nothing is mounted at {folder}"
 
 
 def _drains(router: Program, workers: list[Program]) -> Iterator[str]:

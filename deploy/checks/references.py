@@ -10,6 +10,7 @@ from deploy.checks.manifests import Manifests, Object, Pod, port_number, title
 BY_HAND: Mapping[tuple[str, str], frozenset[str]] = {
     ("Secret", "redis"): frozenset({"url", "password"}),
     ("Secret", "tenants"): frozenset({"path", "tenants.toml"}),
+    ("Secret", "huggingface"): frozenset({"token"}),
     ("ConfigMap", "classifier"): frozenset({"path", "difficulty.onnx"}),
 }
 _KINDS = {
@@ -26,6 +27,7 @@ def check_references(manifests: Manifests) -> Iterator[str]:
     yield from _duplicates(manifests)
     yield from _services(manifests)
     yield from _selectors(manifests)
+    yield from _issuers(manifests)
     for pod in manifests.pods():
         yield from (f"{pod.name}: {problem}" for problem in _workload(pod, manifests))
     for pod, container, place in manifests.containers():
@@ -60,10 +62,30 @@ def _selectors(manifests: Manifests) -> Iterator[str]:
         for selector in _pod_selectors(policy["spec"]):
             if not manifests.selected(selector.get("matchLabels", {})):
                 yield f"{title(policy)}: {selector} selects no pod"
-    for scaler in manifests.of_kind("HorizontalPodAutoscaler"):
+    for scaler in (
+        *manifests.of_kind("HorizontalPodAutoscaler"),
+        *manifests.of_kind("ScaledObject"),
+    ):
         target = scaler["spec"]["scaleTargetRef"]
         if manifests.find(target["kind"], target["name"]) is None:
             yield f"{title(scaler)}: there is no {target['kind']} {target['name']}"
+
+
+def _issuers(manifests: Manifests) -> Iterator[str]:
+    """Who signs is there, and so is the Secret that it signs with."""
+    for certificate in manifests.of_kind("Certificate"):
+        name = certificate["spec"]["issuerRef"]["name"]
+        if manifests.find("Issuer", name) is None:
+            yield f"{title(certificate)}: there is no Issuer {name}"
+    for issuer in manifests.of_kind("Issuer"):
+        secret = issuer["spec"].get("ca", {}).get("secretName")
+        if secret and secret not in _issued(manifests):
+            yield f"{title(issuer)}: there is no Secret {secret}"
+
+
+def _issued(manifests: Manifests) -> frozenset[str]:
+    """The Secrets that cert-manager writes."""
+    return frozenset(c["spec"]["secretName"] for c in manifests.of_kind("Certificate"))
 
 
 def _pod_selectors(policy: Object) -> Iterator[Object]:
@@ -111,6 +133,10 @@ def _container_references(container: Object, manifests: Manifests) -> Iterator[s
 
 
 def _missing(kind: str, name: str, key: str | None, manifests: Manifests) -> Iterator[str]:
+    if kind == "PersistentVolumeClaim" and name in _claims(manifests):
+        return
+    if kind == "Secret" and key is None and name in _issued(manifests):
+        return
     found = manifests.find(kind, name)
     if found is None and (kind, name) not in BY_HAND:
         yield f"there is no {kind} {name}"
@@ -118,6 +144,17 @@ def _missing(kind: str, name: str, key: str | None, manifests: Manifests) -> Ite
     keys = found.get("data", {}) if found else BY_HAND[kind, name]
     if key is not None and key not in keys:
         yield f"{kind} {name} has no key {key}"
+
+
+def _claims(manifests: Manifests) -> frozenset[str]:
+    """Those that StatefulSets make of their templates."""
+    return frozenset(
+        f"{claim['metadata']['name']}-{pod.owner['metadata']['name']}-{index}"
+        for pod in manifests.pods()
+        if pod.owner["kind"] == "StatefulSet"
+        for claim in pod.claim_templates()
+        for index in range(pod.owner["spec"].get("replicas", 0))
+    )
 
 
 def _mounts(pod: Pod, container: Object) -> Iterator[str]:

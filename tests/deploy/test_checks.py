@@ -7,9 +7,9 @@ import pytest
 from deploy.validate import problems, render
 
 
-def broken(edit):
-    """What is found in the plain manifests after `edit` was done to them."""
-    manifests = render("deploy")
+def broken(edit, rendering="deploy"):
+    """What is found in the manifests after `edit` was done to them."""
+    manifests = render(rendering)
     edit(manifests)
     return list(problems(manifests))
 
@@ -203,5 +203,62 @@ def test_a_mistake_is_found_and_named(mistake):
     edit, expected = MISTAKES[mistake]
 
     found = broken(edit)
+
+    assert any(re.search(expected, problem) for problem in found), found
+
+
+def trigger(manifests):
+    return manifests.find("ScaledObject", "worker-easy")["spec"]["triggers"][0]["metadata"]
+
+
+PRODUCTION_MISTAKES = {
+    "a misspelt field of a custom resource": (
+        lambda m: rename(m.find("ScaledObject", "worker-easy")["spec"], "triggers", "trigger"),
+        r"ScaledObject worker-easy: .*trigger",
+    ),
+    "a query for what nobody tells": (
+        lambda m: trigger(m).update(query="sum(ponder_worker_wating)"),
+        r"ScaledObject worker-easy: nothing tells ponder_worker_wating",
+    ),
+    "an autoscaler of nothing": (
+        lambda m: m.find("ScaledObject", "worker-easy")["spec"]["scaleTargetRef"].update(name="w"),
+        r"ScaledObject worker-easy: there is no StatefulSet w",
+    ),
+    "replicas beside an autoscaler": (
+        lambda m: m.find("StatefulSet", "worker-easy")["spec"].update(replicas=2),
+        r"StatefulSet worker-easy: .*undo the autoscaler",
+    ),
+    "a fixed list of workers that are scaled": (
+        lambda m: config(m).update(ROUTER_EASY_WORKERS="worker-easy-0.worker-easy:50061"),
+        r"pool easy: dns:///worker-easy:50061: the router does not list it",
+    ),
+    "TLS on one side": (
+        lambda m: config(m).pop("ROUTER_WORKER_TLS_DIR"),
+        r"StatefulSet worker-easy: speaks TLS or the router does, but not both",
+    ),
+    "certificates that are not mounted": (
+        lambda m: config(m).update(WORKER_TLS_DIR="/etc/ponder/tls"),
+        r"StatefulSet worker-easy: nothing is mounted at /etc/ponder/tls",
+    ),
+    "a probe that speaks no TLS": (
+        lambda m: container(m, "worker-easy").update(livenessProbe={"grpc": {"port": 50061}}),
+        r"StatefulSet worker-easy: livenessProbe of kind grpc speaks no TLS",
+    ),
+    "a certificate that nobody writes": (
+        lambda m: remove(m, "Certificate", "worker"),
+        r"StatefulSet worker-easy: there is no Secret worker-tls",
+    ),
+    "a certificate that nobody signs": (
+        lambda m: remove(m, "Issuer", "worker-authority"),
+        r"Certificate worker: there is no Issuer worker-authority",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", PRODUCTION_MISTAKES)
+def test_a_mistake_in_the_production_overlay_is_found_and_named(mistake):
+    edit, expected = PRODUCTION_MISTAKES[mistake]
+
+    found = broken(edit, "production")
 
     assert any(re.search(expected, problem) for problem in found), found

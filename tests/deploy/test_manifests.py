@@ -7,6 +7,7 @@ import pytest
 from classifier.__main__ import main as classifier
 from deploy.checks.dockerfiles import check_dockerfiles
 from deploy.checks.environments import environment
+from deploy.checks.monitoring import coverage
 from deploy.validate import DEPLOY, main, problems, render, renderings
 
 
@@ -23,7 +24,9 @@ def test_validation_succeeds_and_names_every_rendering(capsys):
     assert main() == 0
 
     output = capsys.readouterr().out
-    assert all(name in output for name in ("docker:", *renderings()))
+    assert all(
+        name in output for name in ("docker:", f"monitoring ({coverage()}): ok", *renderings())
+    )
 
 
 def test_a_folder_that_kubectl_applies_holds_no_kustomization():

@@ -21,6 +21,7 @@ from tests.router.small_worker import MODEL
 from tests.router.versions import Operator, made_for, with_an_output_renamed, with_intercepts_moved
 
 REFUSED = "ponder.router.classifier.refused"
+SERVING = "ponder.router.classifier.serving"
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +102,25 @@ async def test_a_promotion_fails_no_request_and_every_reply_and_trace_names_its_
     assert named == {
         reply.request_id: reply.decision.classifier_version for reply in traffic.replies
     }
+
+
+async def test_a_metric_shows_which_classifier_serves_and_which_does_no_more(start, first, second):
+    async with start() as stack:
+        operator = operator_of(stack)
+        old, new = [await operator.add(serialized) for serialized in (first, second)]
+        await operator.promote(old)
+        await eventually(_shown(stack, {old: 1}))
+        await operator.promote(new)
+        await eventually(_shown(stack, {old: 0, new: 1}))
+
+
+def _shown(stack: Stack, champions: dict[str, int]) -> Callable[[], Awaitable[bool]]:
+    async def shown() -> bool:
+        of = {"model": MODEL, "role": "champion"}
+        told = {v: stack.counted(SERVING, classifier=v, **of) for v in champions}
+        return told == champions
+
+    return shown
 
 
 async def test_a_request_in_flight_keeps_the_version_that_decided_it(start, first, second):

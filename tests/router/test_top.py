@@ -7,6 +7,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ponder.cli import main
+from ponder.cli.client import Connection, RequestFailed
+from ponder.cli.top import statuses
+from ponder.v1 import operations_pb2
+from tests.certificates import Authority
+from tests.router.conftest import DEADLINE_S
 
 
 async def top(stack, *arguments: str) -> Result:
@@ -60,3 +65,37 @@ def test_without_a_router_it_says_how_to_get_one(arguments):
     assert result.exit_code == 1
     assert "no router answers at 127.0.0.1:1" in result.output
     assert "ponder up" in result.output
+
+
+async def test_a_router_that_serves_tls_is_watched_by_certificate(start, tmp_path):
+    ours = Authority()
+    client = ours.folder(tmp_path / "client", "client")
+    tls_dir = ours.folder(tmp_path / "router")
+    async with start(tls_dir=tls_dir, client_certificates=True) as stack:
+        by_tls = await top(stack, "--once", "--tls-dir", client)
+        without = await top(stack, "--once")
+
+    assert by_tls.exit_code == 0, by_tls.output
+    assert "thinking" in by_tls.output
+    assert without.exit_code == 1
+
+
+@pytest.mark.parametrize("by_tls", [False, True])
+async def test_a_router_that_starts_again_is_seen_again(start, tmp_path, by_tls):
+    tls_dir = Authority().folder(tmp_path / "tls") if by_tls else ""
+    async with start(tls_dir=tls_dir) as stack:
+        port = stack.router.server.port
+        connection = Connection(
+            target=f"127.0.0.1:{port}", api_key=None, timeout_s=DEADLINE_S, tls_dir=tls_dir
+        )
+        seen = statuses(connection, interval_s=0.05)
+        first = await anext(seen)
+    gone = await anext(seen)
+    async with start(tls_dir=tls_dir, listen=f"127.0.0.1:{port}"), asyncio.timeout(DEADLINE_S):
+        async for found in seen:
+            if isinstance(found, operations_pb2.StatusReply):
+                break
+    await seen.aclose()
+
+    assert isinstance(first, operations_pb2.StatusReply)
+    assert isinstance(gone, RequestFailed)

@@ -12,7 +12,7 @@ from grpc import StatusCode
 from ponder import rpc
 from ponder.cli import variables
 from ponder.environment import ConfigError
-from ponder.tls import folder_dialler
+from ponder.tls import Dialler, folder_dialler
 from ponder.v1 import reasoner_pb2_grpc
 
 API_KEY_HEADER = "authorization"
@@ -72,13 +72,18 @@ async def reasoner(connection: Connection) -> AsyncIterator["reasoner_pb2_grpc.R
 @asynccontextmanager
 async def connected(connection: Connection) -> AsyncIterator[grpc.aio.Channel]:
     """A channel that has found a server. Raises RequestFailed."""
-    try:
-        dialler = folder_dialler(connection.tls_dir, variables.TLS_DIR)
-    except ConfigError as error:
-        raise RequestFailed(StatusCode.UNAVAILABLE.name, str(error), "") from error
-    async with dialler.open(connection.target, rpc.channel_options()) as channel:
+    opened = dialler(connection).open(connection.target, rpc.channel_options())
+    async with opened as channel:
         await _connect(channel, connection)
         yield channel
+
+
+def dialler(connection: Connection) -> Dialler:
+    """Opens the connection's channels. Raises RequestFailed."""
+    try:
+        return folder_dialler(connection.tls_dir, variables.TLS_DIR)
+    except ConfigError as error:
+        raise RequestFailed(StatusCode.UNAVAILABLE.name, str(error), "") from error
 
 
 def failure(error: grpc.aio.AioRpcError) -> RequestFailed:

@@ -3,7 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,25 +17,29 @@ TIERS = ("simple", "moderate", "complex", "research")
 _TIER = click.Choice(TIERS, case_sensitive=False)
 _INT32_MAX = 2**31 - 1
 
+target_option: Final = click.option(
+    "--target",
+    default=f"127.0.0.1:{DEFAULT_PORT}",
+    envvar=variables.TARGET,
+    show_default=True,
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="Where the router listens.",
+)
+tls_option: Final = click.option(
+    "--tls-dir",
+    envvar=variables.TLS_DIR,
+    show_envvar=True,
+    default="",
+    metavar="DIR",
+    help="Call by TLS: folder with ca.crt, and tls.crt and tls.key where the router asks.",
+)
+
 _OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
     click.argument("question"),
-    click.option(
-        "--target",
-        default=f"127.0.0.1:{DEFAULT_PORT}",
-        envvar=variables.TARGET,
-        show_default=True,
-        show_envvar=True,
-        metavar="HOST:PORT",
-        help="Where the router listens.",
-    ),
+    target_option,
     click.option("--api-key", envvar=variables.API_KEY, show_envvar=True, help="The tenant's key."),
-    click.option(
-        "--tls-dir",
-        envvar=variables.TLS_DIR,
-        show_envvar=True,
-        metavar="DIR",
-        help="Call by TLS: folder with ca.crt, and tls.crt and tls.key where the router asks.",
-    ),
+    tls_option,
     click.option(
         "--timeout",
         "timeout_s",
@@ -90,7 +94,7 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
         connection = Connection(
             target=options.pop("target"),
             api_key=options.pop("api_key"),
-            tls_dir=options.pop("tls_dir") or "",
+            tls_dir=options.pop("tls_dir"),
             timeout_s=options.pop("timeout_s"),
         )
         command(connection=connection, request=_take_request(options), **options)

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import click
@@ -13,16 +13,19 @@ from rich.live import Live
 
 from ponder import rpc
 from ponder.cli import variables
-from ponder.cli.client import Connection, RequestFailed, connected, failure
+from ponder.cli.client import Connection, RequestFailed, connected, dialler, failure
 from ponder.cli.output import as_dict, print_json, run_call
-from ponder.cli.processes import DEFAULT_PORT
+from ponder.cli.request_options import target_option, tls_option
 from ponder.cli.top_view import picture
+from ponder.tls import Line
 from ponder.v1 import operations_pb2 as pb
 from ponder.v1 import operations_pb2_grpc
 
 _INTERVAL_S = 1.0
 _TIMEOUT_S = 3.0
 _PIPE_WIDTH = 140
+# gRPC would wait up to two minutes before it tries again.
+_BACKOFF = (("grpc.initial_reconnect_backoff_ms", 500), ("grpc.max_reconnect_backoff_ms", 1_000))
 
 _EPILOG = """\b
 Examples:
@@ -43,29 +46,22 @@ drift     kept below promised by more than chance: warn from 2 points, alarm fro
 
 
 @click.command(epilog=_EPILOG)
-@click.option(
-    "--target",
-    default=f"127.0.0.1:{DEFAULT_PORT}",
-    envvar=variables.TARGET,
-    show_default=True,
-    show_envvar=True,
-    metavar="HOST:PORT",
-    help="Where the router listens.",
-)
+@target_option
 @click.option(
     "--api-key",
     envvar=variables.API_KEY,
     show_envvar=True,
     help="The operator's key, if the router asks for one.",
 )
+@tls_option
 @click.option("--once", is_flag=True, help="Print one picture and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print one snapshot as JSON and end.")
-def top(target: str, api_key: str | None, once: bool, as_json: bool) -> None:
+def top(target: str, api_key: str | None, tls_dir: str, once: bool, as_json: bool) -> None:
     """Show live what a router does: workers, tiers, coverage, classifier, tenants, gaps.
 
     A worker or a Redis that is away is said; so is a router that stops answering.
     """
-    connection = Connection(target=target, api_key=api_key, timeout_s=_TIMEOUT_S)
+    connection = Connection(target=target, api_key=api_key, timeout_s=_TIMEOUT_S, tls_dir=tls_dir)
     if as_json:
         print_json(_document(connection, run_call(_one(connection), as_json=True)))
     elif once or not sys.stdout.isatty():
@@ -85,6 +81,8 @@ async def _one(connection: Connection) -> pb.StatusReply:
 def _follow(connection: Connection) -> None:
     try:
         asyncio.run(_show(connection))
+    except RequestFailed as error:
+        raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         return
 
@@ -93,7 +91,7 @@ async def _show(connection: Connection) -> None:
     """Until it is cancelled. What was seen last stays while the router does not answer."""
     last, seen_s = pb.StatusReply(), time.monotonic()
     with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
-        async for seen in _statuses(connection):
+        async for seen in statuses(connection):
             trouble = ""
             if isinstance(seen, RequestFailed):
                 trouble = f"{seen}; this was seen {time.monotonic() - seen_s:.0f} s ago"
@@ -102,15 +100,23 @@ async def _show(connection: Connection) -> None:
             live.update(picture(connection.target, last, trouble), refresh=True)
 
 
-async def _statuses(connection: Connection) -> AsyncIterator[pb.StatusReply | RequestFailed]:
-    """One a second. A channel connects again by itself when the router is back."""
-    async with rpc.open_channel(connection.target) as channel:
+async def statuses(
+    connection: Connection, interval_s: float = _INTERVAL_S
+) -> AsyncGenerator[pb.StatusReply | RequestFailed, None]:
+    """One after each interval. The channel connects again by itself when the router is back, and is
+    opened anew when the certificates have changed. Raises RequestFailed.
+    """
+    line = Line(dialler(connection), connection.target, (*rpc.channel_options(), *_BACKOFF))
+    try:
         while True:
             try:
-                yield await _ask(channel, connection)
+                yield await _ask(line.channel, connection)
             except RequestFailed as error:
                 yield error
-            await asyncio.sleep(_INTERVAL_S)
+            await asyncio.sleep(interval_s)
+            line.renew()
+    finally:
+        await line.close()
 
 
 async def _ask(channel: grpc.aio.Channel, connection: Connection) -> pb.StatusReply:

@@ -178,6 +178,7 @@ class Cluster:
             run.thought_tokens,
             min(budget, view.cap_tokens),
             self._routing.expected_need(self._rows[job]),
+            self._scripts[job].answer_tokens,
             answers=budget <= view.cap_tokens and self._may_not_rise(job, run),
         )
 

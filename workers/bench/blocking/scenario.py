@@ -19,7 +19,12 @@ from workers.bench.blocking.routing import (
     predicted_easy,
 )
 from workers.bench.blocking.service import StepModel
-from workers.bench.blocking.worker import SimulatedWorker, worker_config
+from workers.bench.blocking.worker import (
+    LONGEST_ANSWER,
+    MAX_MODEL_TOKENS,
+    SimulatedWorker,
+    worker_config,
+)
 
 EASY_CAP_TOKENS, ANY_TOKENS = 500, 10_000
 WARM_UP_SHARE: Final = 0.2
@@ -195,7 +200,7 @@ def _split(
 
 def _ponder(setting: Setting, jobs: Jobs, easy_cap: int) -> Result:
     shape = setting.shape
-    config = worker_config(shape.slots)
+    config = worker_config(shape.slots, _longest_tokens(jobs))
     workers = [SimulatedWorker(config, setting.model) for _ in range(shape.workers)]
     views = [
         WorkerView(index, POOL_EASY, shape.slots, easy_cap)
@@ -208,6 +213,12 @@ def _ponder(setting: Setting, jobs: Jobs, easy_cap: int) -> Result:
     deadline_s = jobs.arrival_s + _patience_s(jobs) if setting.deadlines else None
     served = Cluster(workers, routing, jobs, deadline_s).run()
     return result(setting, jobs, served.finish_s, served.thinking_tokens, served.num_preemptions)
+
+
+def _longest_tokens(jobs: Jobs) -> int:
+    """Of any job with the largest budget, and the two markers."""
+    answers = np.maximum(jobs.answer_tokens, LONGEST_ANSWER)
+    return max(MAX_MODEL_TOKENS, ANY_TOKENS + int((jobs.prompt_tokens + answers).max()) + 2)
 
 
 def _patience_s(jobs: Jobs) -> Floats:

@@ -30,21 +30,23 @@ _TOKENS: Final = SpecialTokens(
     eos_ids=frozenset({_EOS_ID}), think_open_id=_OPEN_ID, think_close_id=_CLOSE_ID
 )
 _PAGE_TOKENS: Final = 64
-_LONGEST_ANSWER: Final = 64
+LONGEST_ANSWER: Final = 64
 MAX_MODEL_TOKENS: Final = 12_288
 """Prompt, the largest tier and an answer."""
 
 _NEVER: Final = 1 << 30  # steps
 
 
-def worker_config(max_running: int, **overrides: float) -> EngineConfig:
+def worker_config(
+    max_running: int, max_model_tokens: int = MAX_MODEL_TOKENS, **overrides: float
+) -> EngineConfig:
     """The engine's defaults, for so many slots."""
     return EngineConfig(
         model_dir=Path(),
         page_size=_PAGE_TOKENS,
         max_running=max_running,
-        max_model_len=MAX_MODEL_TOKENS,
-        thinking_stream_tokens=MAX_MODEL_TOKENS,
+        max_model_len=max_model_tokens,
+        thinking_stream_tokens=max_model_tokens,
         **overrides,  # type: ignore[arg-type]  # ints and floats by name, checked when it is built
     )
 
@@ -266,6 +268,7 @@ def request_of(
     thought_tokens: int,
     budget_tokens: int,
     expected_tokens: float | None,
+    answer_tokens: int = 0,
     *,
     answers: bool,
 ) -> EngineRequest:
@@ -279,7 +282,7 @@ def request_of(
         prompt_ids=(text_id,) * prompt_tokens,
         thinking_prefix_ids=(text_id,) * thought_tokens,
         thinking_budget=budget_tokens,
-        max_answer_tokens=_LONGEST_ANSWER,
+        max_answer_tokens=max(LONGEST_ANSWER, answer_tokens),
         answer_on_exhaustion=answers,
         expected_thinking_tokens=expected_tokens,
     )
