@@ -2,15 +2,21 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 
 from ponder.v1 import worker_pb2
 from workers.backend import Backend
+from workers.engine import EngineLoad
 
 # The contract is once a second; the rest is for a busy event loop.
 _LONGEST_SILENCE_S = 0.8
 # Changes that follow each other faster than this are one report.
 _SHORTEST_GAP_S = 0.02
+_PACE_LIFE_S = 10.0
+"""After so long a silence the pace is told no more. One stalled step would else be an idle worker's
+for ever: no router would send it what cannot be done in time at it, and nothing else measures anew.
+"""
 
 
 class LoadFeed:
@@ -25,6 +31,7 @@ class LoadFeed:
         max_thinking_budget: int,
         probation_tokens: int,
         is_draining: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._model = model
@@ -32,6 +39,8 @@ class LoadFeed:
         self._max_thinking_budget = max_thinking_budget
         self._probation_tokens = probation_tokens
         self._is_draining = is_draining
+        self._clock = clock
+        self._num_sampled, self._sampled_at_s = 0, clock()
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
@@ -48,7 +57,7 @@ class LoadFeed:
             free_kv_pages=load.pages_free,
             total_kv_pages=load.pages_total,
             tokens_per_second=load.tokens_per_s,
-            time_per_output_token_ms=load.time_per_output_token_s * 1e3,
+            time_per_output_token_ms=self._pace_s(load) * 1e3,
             max_running=self._max_running,
             time_to_first_token_ms=load.time_to_first_token_s * 1e3,
             batch_size=load.batch_size,
@@ -60,6 +69,13 @@ class LoadFeed:
             max_thinking_budget=self._max_thinking_budget,
             probation_tokens=self._probation_tokens,
         )
+
+    def _pace_s(self, load: EngineLoad) -> float:
+        now_s = self._clock()
+        if load.sampled_tokens != self._num_sampled:
+            self._num_sampled, self._sampled_at_s = load.sampled_tokens, now_s
+        is_known = now_s - self._sampled_at_s < _PACE_LIFE_S or load.running
+        return load.time_per_output_token_s if is_known else 0.0
 
     async def reports(self) -> AsyncIterator[worker_pb2.Load]:
         """Never ends by itself."""

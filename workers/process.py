@@ -92,7 +92,8 @@ async def open_worker(
             limits.model,
             max_running=max_running,
             max_thinking_budget=limits.max_thinking_budget,
-            probation_tokens=config.probation_tokens,
+            # An upstream orders its requests by itself.
+            probation_tokens=0 if config.upstream_url else config.probation_tokens,
             is_draining=lambda: server.is_draining,
         )
         name = config.name or f"{socket.gethostname()}:{server.port}"
