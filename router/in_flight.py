@@ -26,11 +26,12 @@ class InFlight:
         """The events of the request from its first on; `start` begins it if it is not under way.
 
         It ends for all as it ends for the first, whose deadline counts, and is cancelled when the
-        last one leaves. Raises RouterError; DuplicateRequest when the id is in use for another one.
+        last one leaves. One that has failed is not joined, also while somebody still reads it.
+        Raises RouterError; DuplicateRequest when the id is in use for another one.
         """
         key = (query.tenant.name, query.request_id)
         run = self._runs.get(key)
-        if run is None:
+        if run is None or run.has_failed:
             run = self._runs[key] = _Run(query.fingerprint, start())
         elif run.fingerprint != query.fingerprint:
             raise DuplicateRequest("request_id is in use for a different request; use a new one")
@@ -42,7 +43,8 @@ class InFlight:
         finally:
             run.num_followers -= 1
             if not run.num_followers:
-                del self._runs[key]
+                if self._runs.get(key) is run:
+                    del self._runs[key]
                 await run.stop()
 
 
@@ -56,6 +58,11 @@ class _Run:
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._drive(source))
         self._task.add_done_callback(lambda _: self._announce())
+
+    @property
+    def has_failed(self) -> bool:
+        task = self._task
+        return task.done() and (task.cancelled() or task.exception() is not None)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         num_seen = 0
