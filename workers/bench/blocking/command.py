@@ -54,6 +54,12 @@ _TABLE_WIDTH = 120
     help="CSV file with arrivals in t_s or TIMESTAMP: the same mix at its gaps, too.",
 )
 @click.option(
+    "--only",
+    multiple=True,
+    metavar="BEGINNING",
+    help="Only the scenarios whose names begin so, such as real and deadline; may be repeated.",
+)
+@click.option(
     "--processes", default=2, show_default=True, type=click.IntRange(min=1), help="Runs at once."
 )
 @click.option(
@@ -67,6 +73,7 @@ def blocking(
     quick: bool,
     traces_path: Path | None,
     arrivals_path: Path | None,
+    only: tuple[str, ...],
     processes: int,
     plot_path: Path | None,
 ) -> None:
@@ -77,6 +84,9 @@ def blocking(
     except (DatasetError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     runs = list(plan_runs(workloads, StepModel.roofline(), scale))
+    runs = [run for run in runs if not only or run.scenario.startswith(only)]
+    if not runs:
+        raise click.UsageError(f"--only: no scenario begins with {' or '.join(only)}")
     results = _run_all(runs, processes)
     report = _report(results)
     if json_path != "-":

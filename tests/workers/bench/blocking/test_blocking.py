@@ -14,6 +14,7 @@ from router.config import RouterConfig
 from workers.bench.blocking import controls
 from workers.bench.blocking.cluster import Cluster
 from workers.bench.blocking.command import blocking
+from workers.bench.blocking.figures import headline
 from workers.bench.blocking.jobs import Mix, draw_jobs, read_gaps
 from workers.bench.blocking.outcomes import two_classes
 from workers.bench.blocking.routing import (
@@ -147,7 +148,7 @@ def test_a_file_of_arrivals_that_is_none_is_refused_by_name(tmp_path, text):
 
 def test_the_command_reports_every_policy(tmp_path):
     path = tmp_path / "blocking.json"
-    done = CliRunner().invoke(blocking, ["--quick", "--json", str(path)])
+    done = CliRunner().invoke(blocking, ["--quick", "--json", str(path), "--only", "real"])
 
     assert done.exit_code == 0, done.output
     report = json.loads(path.read_text())
@@ -155,3 +156,10 @@ def test_the_command_reports_every_policy(tmp_path):
     assert report["figures"]["mean_over_srpt"] >= 1.0
     named = {f"real_{policy}_mean_s" for policy in POLICIES}
     assert named <= set(report["controls"])
+    assert not any(name.startswith("two_class") for name in report["controls"])
+
+
+def test_figures_are_those_of_the_scenarios_that_were_run(setting):
+    found = {("two_class", policy): [run(policy, setting)] for policy in ("ponder", "srpt")}
+
+    assert headline(found, "ponder") == {}
