@@ -35,7 +35,7 @@ from workers.bench.blocking.service import StepModel
 _LOAD: Final = 0.85
 _WHOLE = Scale(jobs=4_000, seeds=3, large_jobs=120_000)
 _QUICK = Scale(jobs=400, seeds=1, large_jobs=0, is_whole=False)
-_PROMPTS, _QUICK_PROMPTS = 600, 80
+_PROMPTS, _QUICK_PROMPTS = 600, 40
 _TABLE_WIDTH = 150
 
 
