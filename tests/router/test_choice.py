@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.burden import Burden
-from router.choice import LENDING_SHARE, choose, gives_way, is_full, lendable_slots
+from router.choice import choose, gives_way, is_full, lendable_slots
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,6 @@ def test_two_choices_spread_what_the_best_of_all_would_pile_up():
 @pytest.mark.parametrize(("in_flight", "lent"), [(0, 4), (3, 1), (4, 0), (8, 0)])
 def test_a_worker_without_probation_never_lends_half_of_its_slots(in_flight, lent):
     assert lendable_slots(Worker(in_flight=in_flight, slots=8)) == lent
-    assert LENDING_SHARE == 0.5
 
 
 @pytest.mark.parametrize(("in_flight", "lent"), [(0, 8), (7, 1), (8, 0)])

@@ -15,5 +15,5 @@ Only the engine is replaced; requests, settlements, load and drain are the worke
     outbox.py        what a request has produced, on its way to its reader
     engine.py        all requests, with a queue
     meter.py         the server's speed, as the requests see it
-    pulse.py         whether the server is well
+    health.py        whether the server is well
 """

@@ -17,10 +17,10 @@ from workers.engine import (
     QueueFull,
     RequestFailed,
 )
+from workers.upstream.health import ServerHealth
 from workers.upstream.markers import Markers
 from workers.upstream.meter import Meter
 from workers.upstream.outbox import Outbox
-from workers.upstream.pulse import Pulse
 from workers.upstream.run import Parts, Run
 from workers.upstream.token_source import TokenSource
 from workers.upstream.wire import Wire
@@ -44,7 +44,7 @@ class UpstreamEngine:
         source: TokenSource,
         markers: Markers,
         *,
-        pulse: Pulse,
+        health: ServerHealth,
         max_running: int,
         max_waiting: int,
         max_model_len: int,
@@ -54,7 +54,7 @@ class UpstreamEngine:
         """`max_model_len`: the longest sequence, in tokens. `chunk_tokens`: of one output."""
         self.max_running = max_running
         self._wire = wire
-        self._pulse = pulse
+        self._health = health
         self._markers = markers
         self._max_waiting = max_waiting
         self._max_model_len = max_model_len
@@ -66,7 +66,7 @@ class UpstreamEngine:
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
 
     async def __aenter__(self) -> Self:
-        await self._pulse.__aenter__()
+        await self._health.__aenter__()
         return self
 
     async def __aexit__(
@@ -75,7 +75,7 @@ class UpstreamEngine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._pulse.__aexit__(kind, error, traceback)
+        await self._health.__aexit__(kind, error, traceback)
         tasks = [task for _, task in self._runs.values()]
         for task in tasks:
             task.cancel()
@@ -85,7 +85,7 @@ class UpstreamEngine:
     @property
     def is_well(self) -> bool:
         """Whether the server says that it is well."""
-        return self._pulse.is_well
+        return self._health.is_well
 
     def load(self) -> EngineLoad:
         """What this worker has upstream; how many others use the server is not known."""

@@ -10,9 +10,9 @@ from workers.tokenizer import Tokenizer
 from workers.upstream.capabilities import Capabilities, detect
 from workers.upstream.engine import UpstreamEngine
 from workers.upstream.errors import UpstreamUnusable
+from workers.upstream.health import ServerHealth
 from workers.upstream.markers import Markers
 from workers.upstream.prompts import UpstreamPrompts
-from workers.upstream.pulse import Pulse
 from workers.upstream.sglang import Sglang
 from workers.upstream.token_source import TokenSource
 from workers.upstream.vllm import Vllm
@@ -88,7 +88,7 @@ def _engine(
         wire,
         TokenSource(wire, found.dialect),
         markers,
-        pulse=Pulse(wire),
+        health=ServerHealth(wire),
         max_running=min(config.max_running, found.max_running or config.max_running),
         max_waiting=config.max_waiting,
         max_model_len=min(lengths),

@@ -18,8 +18,8 @@ from tests.workers.upstream.fake_server import FakeServer
 from tests.workers.upstream.shapes import MODEL, Json, LlamaCppShape, SglangShape, VllmShape
 from workers.config import WorkerConfig
 from workers.process import _serve, open_worker
-from workers.upstream import pulse
 from workers.upstream.errors import UpstreamUnusable
+from workers.upstream.health import ServerHealth
 from workers.upstream.open import open_upstream as open_parts
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -150,7 +150,7 @@ def test_an_upstream_that_is_not_there_ends_the_process_with_one_line(worker_env
 
 
 async def test_the_workers_health_follows_the_upstreams(upstream_env, server_of, monkeypatch):
-    monkeypatch.setattr(pulse.Pulse.__init__, "__defaults__", (0.01,))
+    monkeypatch.setattr(ServerHealth.__init__, "__defaults__", (0.01,))
 
     async with server_of(VllmShape()) as server, served(upstream_env(server.url)) as health:
         assert await anext(health) == SERVING

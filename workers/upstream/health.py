@@ -14,7 +14,7 @@ _PATH: Final = "/health"  # of all three servers
 _FAILURES_THAT_COUNT: Final = 2
 
 
-class Pulse:
+class ServerHealth:
     """Asks while it is entered. `is_well` turns with the second failure, and with one success."""
 
     def __init__(self, wire: Wire, interval_s: float = 1.0) -> None:
