@@ -88,7 +88,7 @@ class Ledger:
         config = config or LedgerConfig()
         client = Redis.from_url(
             url,
-            socket_timeout=config.timeout_s,
+            socket_timeout=None,  # see redis_call.py
             socket_connect_timeout=config.timeout_s,
             retry=Retry(NoBackoff(), 0),
         )

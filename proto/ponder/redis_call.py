@@ -1,4 +1,8 @@
-"""A call to Redis that ends in time, in one way or the other."""
+"""A call to Redis that ends in time, in one way or the other.
+
+The client itself has no time limit: redis-py's uses asyncio.wait_for, which up to Python 3.11
+forgets a cancellation that meets its result. Then a stopping process would wait for ever.
+"""
 
 import asyncio
 from collections.abc import Awaitable

@@ -278,3 +278,22 @@ async def test_a_redis_that_hangs_is_left_after_the_timeout(tmp_path, make_settl
         with pytest.raises(LedgerUnavailable):
             await ledger.settle(make_settlement())
         await ledger.close()
+
+
+@pytest.mark.parametrize("num_steps", range(12))
+async def test_a_cancelled_call_ends_whatever_it_waits_for(ledger, num_steps):
+    """Up to Python 3.11 asyncio.wait_for forgets a cancellation that meets its result."""
+
+    async def call_forever() -> None:
+        while True:
+            await ledger.ping()
+
+    await ledger.ping()
+    calling = asyncio.create_task(call_forever())
+    for _ in range(num_steps):
+        await asyncio.sleep(0)
+
+    calling.cancel()
+
+    await asyncio.wait([calling], timeout=5)
+    assert calling.cancelled()
