@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.resources
 import sys
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,15 +20,18 @@ from rich.table import Table
 
 from ponder.cli.bench import bench_options
 from ponder.figures import BenchReport
+from workers.bench import budget_prompt_oracle
 from workers.bench.budget_curves import Point, point, random_tiers, shuffled
 from workers.bench.budget_figures import Curves, Measured, ponder_curve, with_intervals
 from workers.bench.budget_outcomes import BUDGETS, LARGEST_BUDGET, measure_outcomes
 from workers.bench.budget_plot import draw
+from workers.bench.budget_prompt_oracle import Repeated, measure_repeated
 from workers.bench.budget_served import Served, serve
 from workers.bench.early_exit_figures import Record
 from workers.bench.early_exit_run import Bench, Plan
 
-_QUESTIONS, _QUICK_QUESTIONS = 2_000, 24
+_QUESTIONS = 2_000
+_ORACLE_QUESTIONS, _ORACLE_SEEDS = 300, 8
 _SEED = 2026
 _HEADLINE = "worth 500"
 _NO_LIMIT = "no limit"
@@ -36,6 +41,18 @@ _TIER_BUDGETS = (50, 500, 2_000, 10_000)
 _LEFT_OUT = frozenset(
     f"fixed {b}{exits}" for b in BUDGETS for exits in ("", ", with exit") if b not in _TIER_BUDGETS
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """`oracle_questions` of them are thought about `oracle_seeds` times."""
+
+    questions: int
+    oracle_questions: int
+    oracle_seeds: int
+
+
+_QUICK = _Size(questions=24, oracle_questions=8, oracle_seeds=2)
 
 
 @click.command()
@@ -49,17 +66,26 @@ _LEFT_OUT = frozenset(
     help="Of the test split, the whole mix.",
 )
 @click.option(
+    "--oracle-questions",
+    type=click.IntRange(min=100),
+    default=_ORACLE_QUESTIONS,
+    show_default=True,
+    help=f"Think about so many of them {_ORACLE_SEEDS} times: what can a prompt tell at most?",
+)
+@click.option(
     "--plot",
     "plot_path",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw accuracy against mean tokens into this SVG file.",
 )
-def budget(json_path: str | None, quick: bool, count: int, plot_path: Path | None) -> None:
-    """Accuracy at equal mean tokens: Ponder, every fixed budget, random tiers, an oracle."""
+def budget(
+    json_path: str | None, quick: bool, count: int, oracle_questions: int, plot_path: Path | None
+) -> None:
+    """Accuracy at equal mean tokens: Ponder, every fixed budget, random tiers, two oracles."""
     torch.set_num_threads(1)
-    count = _QUICK_QUESTIONS if quick else count
-    measured, same = _measure(count)
-    report = _report(measured, same)
+    size = _QUICK if quick else _Size(count, min(count, oracle_questions), _ORACLE_SEEDS)
+    measured, same, repeated = _measure(size)
+    report = _report(measured, same, repeated)
     if json_path != "-":
         _show(measured, report)
     if json_path:
@@ -69,12 +95,13 @@ def budget(json_path: str | None, quick: bool, count: int, plot_path: Path | Non
         click.echo(f"drew {plot_path}", err=True)
 
 
-def _measure(count: int) -> tuple[Measured, float]:
-    """Everything, and the share of served requests that thought as long as on the engine alone."""
+def _measure(size: _Size) -> tuple[Measured, float, Repeated]:
+    """Everything, the share of served requests that thought as long as on the engine alone, and
+    what some questions do with other seeds.
+    """
     say = Console(stderr=True).print
-    directory = Path(str(importlib.resources.files("workers"))) / "reference"
-    bench = Bench(directory, Plan(problems=count, seed=_SEED, budget_tokens=LARGEST_BUDGET))
-    questions = bench.questions("test", count)
+    bench = _bench(size, 0)
+    questions = bench.questions("test", size.questions)
     served = serve(questions)
     no_exit, _ = measure_outcomes(bench, questions, None, say)
     with_exit, whole = measure_outcomes(bench, questions, bench.ponder, say)
@@ -82,12 +109,28 @@ def _measure(count: int) -> tuple[Measured, float]:
     measured = Measured(
         no_exit=no_exit,
         exit=with_exit,
-        budgets=_budgets(served, count),
+        budgets=_budgets(served, size.questions),
         coverages={f"coverage {c:g}": found for c, found in served.by_coverage.items()},
         served_spent=np.array([_spent(reply.usage) for reply in served.replies]),
         served_right=np.array(right, dtype=np.float64),
     )
-    return measured, _share_alike(served, whole)
+    again = questions[: size.oracle_questions]
+    repeated = measure_repeated(with_exit, partial(_bench, size), again, size.oracle_seeds, say)
+    return measured, _share_alike(served, whole), repeated
+
+
+def _bench(size: _Size, run: int) -> Bench:
+    directory = Path(str(importlib.resources.files("workers"))) / "reference"
+    first_seed = run * size.questions
+    return Bench(
+        directory,
+        Plan(
+            problems=size.questions,
+            seed=_SEED,
+            first_sampling_seed=first_seed,
+            budget_tokens=LARGEST_BUDGET,
+        ),
+    )
 
 
 def _budgets(served: Served, count: int) -> dict[str, np.ndarray]:
@@ -105,8 +148,10 @@ def _share_alike(served: Served, whole: list[Record]) -> float:
     return float(np.mean([r.usage.thinking_tokens == w.thinking_tokens for r, w in pairs]))
 
 
-def _report(measured: Measured, same: float) -> BenchReport:
+def _report(measured: Measured, same: float, repeated: Repeated) -> BenchReport:
     figures, intervals = with_intervals(measured, _HEADLINE)
+    budgets = measured.budgets[_HEADLINE][: repeated.num_questions]
+    bounds, bound_intervals = budget_prompt_oracle.with_intervals(repeated, budgets)
     controls = {
         f"{name}_{field}": value
         for name, found in _rows(measured)
@@ -114,8 +159,15 @@ def _report(measured: Measured, same: float) -> BenchReport:
     }
     return BenchReport(
         name="budget",
-        figures={"questions": measured.num_questions, **figures, "served_like_engine_share": same},
-        intervals=intervals,
+        figures={
+            "questions": measured.num_questions,
+            **figures,
+            "served_like_engine_share": same,
+            "repeated_questions": repeated.num_questions,
+            "repeated_runs": repeated.num_seeds,
+            **bounds,
+        },
+        intervals={**intervals, **bound_intervals},
         controls=controls,
     )
 

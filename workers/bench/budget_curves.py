@@ -72,16 +72,21 @@ def fixed_curve(outcomes: Outcomes, rows: Rows) -> Curve:
 
 
 def oracle_curve(outcomes: Outcomes, rows: Rows) -> Curve:
-    """Who knows beforehand what each budget would spend and give takes, for a price of tokens, the
-    best budget of each question, or none at all.
+    """Who knows beforehand what each budget would spend and give."""
+    chosen = Outcomes(outcomes.spent[rows], outcomes.right[rows])
+    return informed_curve(chosen, chosen)
+
+
+def informed_curve(expected: Outcomes, outcomes: Outcomes) -> Curve:
+    """What becomes of who expects this of each budget and takes, for a price of tokens, what seems
+    the best budget of each question, or none at all.
     """
-    nothing = np.zeros((len(rows), 1))
-    spent = np.hstack([nothing, outcomes.spent[rows]])
-    right = np.hstack([nothing, outcomes.right[rows]])
-    every, points = np.arange(len(rows)), []
+    spent, right = _with_none(expected.spent), _with_none(expected.right)
+    real_spent, real_right = _with_none(outcomes.spent), _with_none(outcomes.right)
+    every, points = np.arange(len(spent)), []
     for price in _PRICES:
         best = (right - price * spent).argmax(axis=1)
-        points.append((spent[every, best].mean(), right[every, best].mean()))
+        points.append((real_spent[every, best].mean(), real_right[every, best].mean()))
     tokens, accuracy = np.array(points).T
     return Curve.over(tokens, accuracy)
 
@@ -119,3 +124,8 @@ def _is_below(
     """Whether the middle point is on or below the line between the others."""
     (x0, y0), (x1, y1), (x2, y2) = left, middle, right
     return (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0) >= 0.0
+
+
+def _with_none(values: Floats) -> Floats:
+    """A first column for no budget at all, which spends and gives nothing."""
+    return np.hstack([np.zeros((len(values), 1)), values])

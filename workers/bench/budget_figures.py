@@ -77,7 +77,8 @@ def figures(measured: Measured, setting: str, rows: Rows) -> dict[str, float]:
         float(measured.served_spent[rows].mean()), float(measured.served_right[rows].mean())
     )
     return {
-        "tokens_saved_at_99": _saved_at_equal_accuracy(measured, rows),
+        "tokens_saved_at_99": _saved_at_99(measured, rows, ponder_curve(measured, rows)),
+        "oracle_tokens_saved_at_99": _saved_at_99(measured, rows, curves.oracle_with_exit),
         **_against(curves, ours),
         "shuffled_points_over_best_fixed": _points(
             curves.fixed, point(measured.exit, shuffled(budgets), rows)
@@ -134,10 +135,9 @@ def _share(control: Curve, oracle: Curve, ours: Point) -> float:
     return (ours.accuracy - floor) / (ceiling - floor) if ceiling > floor else float("nan")
 
 
-def _saved_at_equal_accuracy(measured: Measured, rows: Rows) -> float:
+def _saved_at_99(measured: Measured, rows: Rows, curve: Curve) -> float:
     always = _always(measured, rows)
-    ours = ponder_curve(measured, rows).tokens_at(EQUAL_ACCURACY * always.accuracy)
-    return 1.0 - ours / always.tokens
+    return 1.0 - curve.tokens_at(EQUAL_ACCURACY * always.accuracy) / always.tokens
 
 
 def _always(measured: Measured, rows: Rows) -> Point:

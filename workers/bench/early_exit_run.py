@@ -35,7 +35,9 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much is measured. `concurrency` is that of the throughput runs."""
+    """How much is measured. `concurrency` is that of the throughput runs. Question i samples with
+    the seed `first_sampling_seed` + i.
+    """
 
     problems: int = 600
     validation_problems: int = 200
@@ -44,6 +46,7 @@ class Plan:
     concurrency: int = 16
     budget_tokens: int = 10_000
     seed: int = 11
+    first_sampling_seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ class Bench:
     def requests(
         self, questions: Sequence[Question], budget_tokens: int | None = None
     ) -> list[EngineRequest]:
-        """Each question as the worker would ask it, with its index for a seed."""
+        """Each question as the worker would ask it, with a seed by its index."""
         budget = self.plan.budget_tokens if budget_tokens is None else budget_tokens
         return [self._request(i, question, budget) for i, question in enumerate(questions)]
 
@@ -132,7 +135,7 @@ class Bench:
             max_answer_tokens=MAX_ANSWER_TOKENS,
             temperature=self._sampling.temperature,
             top_p=self._sampling.top_p,
-            seed=index,
+            seed=self.plan.first_sampling_seed + index,
             prompt_opens_thinking=self._tokenizer.opens_thinking(prompt_ids),
         )
 

@@ -11,9 +11,18 @@ from hypothesis import strategies as st
 
 import workers
 from ponder.cli import main
-from workers.bench.budget_curves import Curve, fixed_curve, oracle_curve, point, shuffled
+from workers.bench import budget_prompt_oracle
+from workers.bench.budget_curves import (
+    Curve,
+    fixed_curve,
+    informed_curve,
+    oracle_curve,
+    point,
+    shuffled,
+)
 from workers.bench.budget_figures import Measured, figures
 from workers.bench.budget_outcomes import BUDGETS, Outcomes, measure_outcomes
+from workers.bench.budget_prompt_oracle import Repeated
 from workers.bench.early_exit_run import Bench, Plan
 
 MODEL_DIR = Path(workers.__file__).parent / "reference"
@@ -51,6 +60,39 @@ def test_the_fewest_tokens_for_an_accuracy_reach_it(found, accuracy):
     assert np.isnan(tokens) == (accuracy > found[:, 1].max())
     if not np.isnan(tokens):
         assert curve.accuracy_at(tokens) == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_what_was_expected_decides_and_what_comes_counts():
+    needs_expected, needs_real = np.array([40, 9_000] * 50), np.array([9_000, 40] * 50)
+    fooled = informed_curve(outcomes_of(needs_expected), outcomes_of(needs_real))
+    knows = informed_curve(outcomes_of(needs_real), outcomes_of(needs_real))
+
+    assert knows.accuracy_at(25) >= 0.5
+    assert fooled.accuracy_at(25) < 0.3
+    assert fooled.accuracy[-1] == 0.5  # those it takes for easy are cut in any case
+
+
+def repeated_of(needs_by_seed: np.ndarray) -> Repeated:
+    runs = [outcomes_of(needs) for needs in needs_by_seed.T]
+    return Repeated(np.stack([r.spent for r in runs], 1), np.stack([r.right for r in runs], 1))
+
+
+def test_where_the_prompt_tells_the_need_its_oracle_is_as_good_as_one_that_knows_it():
+    kinds = np.where(np.random.default_rng(0).random(200) < 0.5, 40, 9_000)
+    repeated = repeated_of(np.tile(kinds[:, None], 4))
+    found = budget_prompt_oracle.figures(repeated, np.full(200, 50), np.arange(200))
+
+    assert found["repeated_prompt_oracle_points"] == found["repeated_need_oracle_points"]
+    assert found["repeated_prompt_oracle_points"] > 0
+
+
+def test_where_chance_alone_makes_the_need_the_prompt_gains_nothing():
+    chance = np.where(np.random.default_rng(1).random((400, 8)) < 0.5, 450, 20_000)
+    repeated = repeated_of(chance)
+    found = budget_prompt_oracle.figures(repeated, np.full(400, 350), np.arange(400))
+
+    assert found["repeated_need_oracle_points"] > 5
+    assert found["repeated_prompt_oracle_points"] < 1
 
 
 @given(needs, st.integers(0, 2**32 - 1))
