@@ -28,6 +28,7 @@ from router.in_flight import InFlight
 from router.limits import CurrentLimits
 from router.operations import Observed, OperationsService
 from router.outcome_gauges import OutcomeGauges
+from router.overdue_charges import OverdueCharges
 from router.pipeline import Pipeline, PipelineParts
 from router.policy import PolicyConfig
 from router.pools import Pools, PoolsConfig
@@ -135,6 +136,7 @@ async def _connect(
             outcomes.run(segments, interval_s),
             WorkerGauges(pools, telemetry).run(models, interval_s),
             upkeep.run(models, interval_s),
+            OverdueCharges(ledger).run(models, interval_s),
             stored.run(),
         )
     )

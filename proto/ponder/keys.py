@@ -127,6 +127,13 @@ def charged(tenant: str, model: str, request_id: str) -> str:
     return f"{_of_tenant(tenant)}:charged:{_encode(model)}:{_encode(request_id)}"
 
 
+def uncharged(model: str) -> str:
+    """Hash: of each settled request whose charge nobody has confirmed yet what it is to be charged,
+    see ponder/charges.py.
+    """
+    return f"{_of_model(model)}:uncharged"
+
+
 def _route(tenant: str | None) -> str:
     return "*" if tenant is None else _encode(tenant)
 

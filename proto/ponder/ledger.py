@@ -16,10 +16,11 @@ from redis.backoff import NoBackoff
 from redis.typing import EncodableT, FieldT
 
 from ponder import keys
+from ponder.charges import Charges, spent_of
 from ponder.corrections import Corrections
 from ponder.counts import NeedCounts, Totals
 from ponder.outcomes import Outcomes
-from ponder.quotas import Quotas, RequestName, Spent
+from ponder.quotas import Quotas
 from ponder.redis_call import LedgerUnavailable as LedgerUnavailable
 from ponder.redis_call import execute, within
 from ponder.settle_script import LedgerConfig as LedgerConfig
@@ -75,12 +76,14 @@ class Ledger:
       settles. A router killed in that instant leaves the earlier segments unsettled for good.
     """
 
-    def __init__(self, client: Redis, config: LedgerConfig) -> None:
+    def __init__(self, client: Redis, config: LedgerConfig, quotas: Quotas | None = None) -> None:
+        """`quotas` is for tests of what happens when a charge cannot be made."""
         self._client = client
         self._config = config
         script = resources.files("ponder").joinpath("settle.lua").read_text(encoding="utf-8")
         self._settle = client.register_script(script)
-        self._quotas = Quotas(client, config.timeout_s)
+        self._quotas = quotas or Quotas(client, config.timeout_s)
+        self._charges = Charges(client, self._quotas, config.timeout_s, config.settled_life_s)
 
     @classmethod
     def from_url(cls, url: str, config: LedgerConfig | None = None) -> Self:
@@ -128,7 +131,8 @@ class Ledger:
         """Applies the record, unless its request was settled before, and charges the tenant's plan.
 
         The plan counts over all models, so on a cluster it is another node's; hence two scripts.
-        Each happens once however often this is repeated, and whoever gets an error repeats it.
+        Each happens once however often this is repeated, and whoever gets an error repeats it. For
+        who dies between the two see charge_overdue.
         """
         (outcome,) = await self.settle_all([record])
         return outcome
@@ -140,12 +144,21 @@ class Ledger:
             names = script_keys(record, self._config)
             arguments = script_arguments(record, self._config)
             await self._settle(keys=names, args=arguments, client=pipeline)
-        outcomes = [
-            _outcome(earlier) for earlier in await execute(self._config.timeout_s, pipeline)
-        ]
-        spent = [_spent(*each) for each in zip(records, outcomes, strict=True)]
-        await self._quotas.charge_all(spent, remembered_s=self._config.settled_life_s)
+        self._charges.forget_confirmed(pipeline)
+        replies = await execute(self._config.timeout_s, pipeline)
+        outcomes = [_outcome(earlier) for earlier in replies[: len(records)]]
+        await self._charges.make(
+            spent_of(record, outcome.usage if isinstance(outcome, Duplicate) else None)
+            for record, outcome in zip(records, outcomes, strict=True)
+        )
         return outcomes
+
+    async def charge_overdue(self, model: str, now_s: float) -> int:
+        """Makes the charges of those who died after they had settled; how many that were.
+
+        At any time, by anybody, however often. `now_s` is unix time.
+        """
+        return await self._charges.make_overdue(model, now_s)
 
     async def settled_usage(self, model: str, tenant: str, request_id: str) -> Usage | None:
         """What the request was settled with, or None."""
@@ -286,15 +299,6 @@ def _outcome(earlier: object) -> Settled | Duplicate:
     if earlier is None:
         return Settled()
     return Duplicate(usage_from_dict(json.loads(cast(bytes, earlier))))
-
-
-def _spent(record: Settlement, outcome: Settled | Duplicate) -> Spent:
-    usage = outcome.usage if isinstance(outcome, Duplicate) else record.usage
-    return Spent(
-        name=RequestName(tenant=record.tenant, model=record.model, request_id=record.request_id),
-        tokens=usage.thinking_tokens,
-        finished_at_s=record.finished_at_s,
-    )
 
 
 def _readable(record: dict[bytes, bytes]) -> Settlement | None:

@@ -3,14 +3,14 @@
 -- KEYS  1 settled marker (string)   2 totals of the tenant (hash)
 --       3 counts of the tenant, this window (hash)   4 counts of all tenants, this window (hash)
 --       5 outcomes of the tenant, this window (hash)   6 outcomes of all, this window (hash)
---       7 corrections of the tenant (hash)   8 traces (stream)
+--       7 corrections of the tenant (hash)   8 traces (stream)   9 charges to be made (hash)
 -- ARGV  1 usage to keep in the marker   2 life of the marker, s   3 when the window fades, unix s
 --       4 most traces   5 life of a trace, s   6 the trace
 --       7 predicted bin   8 bins at risk   9 event bin, -1 for none
 --       10 tier decided on, 0 when the outcome tells nothing   11 missed, 0 or 1
 --       12 expected misses, millionths   13 step of the correction   14 bound of a correction
 --       15 share that an unused correction fades by   16 life of unused corrections, s
---       17... pairs of totals field and increment
+--       17 name of the charge   18 the charge   19... pairs of totals field and increment
 -- Returns nil when applied, else the usage that was settled before.
 
 local earlier = redis.call('GET', KEYS[1])
@@ -19,7 +19,7 @@ if earlier then
 end
 
 -- A script that fails half-way is not undone, so nothing is written unless every key can be.
-for i = 2, 8 do
+for i = 2, 9 do
   local found = redis.call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= (i == 8 and 'stream' or 'hash') then
     return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found)
@@ -27,9 +27,12 @@ for i = 2, 8 do
 end
 
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-for i = 17, #ARGV, 2 do
+for i = 19, #ARGV, 2 do
   redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1])
 end
+-- The plan is in another slot. Whoever settles charges next; if it dies before, this is found.
+redis.call('HSET', KEYS[9], ARGV[17], ARGV[18])
+redis.call('EXPIRE', KEYS[9], ARGV[2])
 
 -- What is learned must not stop at a field that holds no number: it starts anew.
 local function learn(key, field, increment)

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from ponder import bins, keys
+from ponder.charges import charge_arguments, spent_of
 from ponder.corrections import MAX_SHIFT
 from ponder.counts import Totals
 from ponder.outcomes import MILLIONTHS, Outcome
@@ -54,6 +55,7 @@ def script_keys(record: Settlement, config: LedgerConfig) -> list[str]:
         keys.outcomes(model, version, None, window),
         keys.corrections(model, version, tenant),
         keys.traces(model),
+        keys.uncharged(model),
     ]
 
 
@@ -70,6 +72,7 @@ def script_arguments(record: Settlement, config: LedgerConfig) -> list[str | int
         *_need_arguments(record),
         *_outcome_arguments(Outcome.of(record), config),
         life_s,
+        *charge_arguments(spent_of(record)),
     ]
     for field, increment in Totals.of(record.usage).to_hash().items():
         arguments += [field, increment]

@@ -5,14 +5,17 @@ import hashlib
 import os
 import signal
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from ponder.ledger import Ledger
 from ponder.plans import TenantPlan
-from ponder.quotas import RequestName, Used, month_of
+from ponder.quotas import Quotas, RequestName, Spent, Used, month_of
 from ponder.rpc import RETRY_AFTER_KEY
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_MODERATE, TIER_SIMPLE
@@ -245,3 +248,29 @@ async def test_the_tier_of_a_plan_still_bounds_everything(start, plan_file):
         reply = await reason(stack, tier=TIER_COMPLEX)
 
     assert reply.decision.tier == TIER_COMPLEX
+
+
+async def test_the_router_charges_what_a_dead_worker_settled(start, plan_file):
+    async with start(tenants_file=plan_file(tokens_per_month=10_000)) as stack:
+        await reason(stack)
+        (record,) = await stack.traces()
+        dying = Ledger(stack.ledger.client, stack.ledger.config, NeverCharges())
+        with pytest.raises(Killed):
+            await dying.settle(replace(record, request_id="another"))
+
+        async def charged_for_both() -> bool:
+            return (await used(stack)).by_month == {month_of(time.time()): 2 * 40}
+
+        await eventually(charged_for_both)
+
+
+class Killed(BaseException):
+    """As the process ends here."""
+
+
+class NeverCharges(Quotas):
+    def __init__(self) -> None:
+        """Needs no Redis."""
+
+    async def charge_all(self, spent: Sequence[Spent], *, remembered_s: int) -> list[bool]:
+        raise Killed
