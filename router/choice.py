@@ -18,8 +18,7 @@ from router.burden import Burden
 
 LENDING_SHARE: Final = 0.5
 """A worker without probation lends while less than this share of its slots is taken."""
-FLOOR_SHARE: Final = 0.125
-"""Of the slots, what those past their probation keep: the default of WORKER_DEMOTED_FLOOR."""
+_FLOOR_SHARE: Final = 0.125  # the default of WORKER_DEMOTED_FLOOR
 
 
 class Candidate(Protocol):
@@ -27,7 +26,8 @@ class Candidate(Protocol):
 
     `in_flight`: requests running and waiting there. `slots`: how many run at once; 0: not known.
     `burden`: what those requests are predicted to take. `probation_tokens`: of each request so many
-    run ahead of others; 0: none do. `is_ejected`: only a last resort.
+    run ahead of others; 0: none do. `demoted_slots`: kept for those others. `is_ejected`: only a
+    last resort.
     """
 
     @property
@@ -41,6 +41,9 @@ class Candidate(Protocol):
 
     @property
     def probation_tokens(self) -> int: ...
+
+    @property
+    def demoted_slots(self) -> int: ...
 
     @property
     def is_ejected(self) -> bool: ...
@@ -79,9 +82,13 @@ def is_full(worker: Candidate) -> bool:
 
 def gives_way(worker: Candidate, prefix_tokens: int) -> bool:
     """Whether a request that has thought so much would begin there at once though it is full."""
-    floor = math.ceil(FLOOR_SHARE * worker.slots)
     is_young = prefix_tokens < worker.probation_tokens
-    return is_young and worker.burden.num_young < worker.slots - floor
+    return is_young and worker.burden.num_young < worker.slots - worker.demoted_slots
+
+
+def usual_demoted_slots(slots: int) -> int:
+    """Of a worker that does not tell how many it keeps for requests past their probation."""
+    return math.ceil(_FLOOR_SHARE * slots)
 
 
 def lendable_slots(worker: Candidate) -> int:

@@ -14,6 +14,7 @@ from ponder import rpc
 from ponder.tls import Dialler, Line
 from ponder.tracing import Metadata
 from ponder.v1 import worker_pb2, worker_pb2_grpc
+from router import choice
 from router.burden import Burden, BurdenAccount, Expect
 from router.ejection import Pace
 
@@ -138,6 +139,13 @@ class WorkerLink:
     def probation_tokens(self) -> int:
         """So many of each request run ahead of what has had more; 0: not known, or none do."""
         return self.load.probation_tokens if self.load else 0
+
+    @property
+    def demoted_slots(self) -> int:
+        """Of the slots, those that are kept for requests that have had more."""
+        if self.load and self.load.HasField("demoted_slots"):
+            return self.load.demoted_slots
+        return choice.usual_demoted_slots(self.slots)
 
     @property
     def outstanding_tokens(self) -> float:

@@ -25,19 +25,13 @@ class LoadFeed:
     def __init__(
         self,
         engine: Backend,
-        model: str,
-        *,
-        max_running: int,
-        max_thinking_budget: int,
-        probation_tokens: int,
+        fixed: worker_pb2.Load,
         is_draining: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`fixed`: what every report says: models, and how much is done of a request at once."""
         self._engine = engine
-        self._model = model
-        self._max_running = max_running
-        self._max_thinking_budget = max_thinking_budget
-        self._probation_tokens = probation_tokens
+        self._fixed = fixed
         self._is_draining = is_draining
         self._clock = clock
         self._num_sampled, self._sampled_at_s = 0, clock()
@@ -51,24 +45,22 @@ class LoadFeed:
     def current(self) -> worker_pb2.Load:
         """The load at this moment."""
         load = self._engine.load()
-        return worker_pb2.Load(
+        report = worker_pb2.Load(
             running=load.running,
             waiting=load.waiting,
             free_kv_pages=load.pages_free,
             total_kv_pages=load.pages_total,
             tokens_per_second=load.tokens_per_s,
             time_per_output_token_ms=self._pace_s(load) * 1e3,
-            max_running=self._max_running,
             time_to_first_token_ms=load.time_to_first_token_s * 1e3,
             batch_size=load.batch_size,
             preemptions=load.preemptions,
             prefix_tokens=load.prefix_tokens,
             failed_requests=load.failed,
-            models=[self._model],
             is_draining=self._is_draining(),
-            max_thinking_budget=self._max_thinking_budget,
-            probation_tokens=self._probation_tokens,
         )
+        report.MergeFrom(self._fixed)
+        return report
 
     def _pace_s(self, load: EngineLoad) -> float:
         now_s = self._clock()

@@ -6,6 +6,7 @@ Whatever can fail fast fails first: Redis, the spool and the port before the che
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +24,7 @@ from ponder.settler import Settler
 from ponder.spool import Spool
 from ponder.tls import ServerCertificates, TlsFiles
 from ponder.tracing import Tracing
-from ponder.v1 import worker_pb2_grpc
+from ponder.v1 import worker_pb2, worker_pb2_grpc
 from workers.accounts import Accounts
 from workers.backend import Backend, PromptEncoder
 from workers.config import WorkerConfig
@@ -87,15 +88,8 @@ async def open_worker(
         engine, prompts, limits, max_running = await asyncio.to_thread(_open, config)
         await stack.enter_async_context(_replaying(settler))
         await stack.enter_async_context(engine)
-        feed = LoadFeed(
-            engine,
-            limits.model,
-            max_running=max_running,
-            max_thinking_budget=limits.max_thinking_budget,
-            # An upstream orders its requests by itself.
-            probation_tokens=0 if config.upstream_url else config.probation_tokens,
-            is_draining=lambda: server.is_draining,
-        )
+        fixed = _fixed_load(config, limits, max_running)
+        feed = LoadFeed(engine, fixed, is_draining=lambda: server.is_draining)
         name = config.name or f"{socket.gethostname()}:{server.port}"
         tracing = Tracing(tracers or NoOpTracerProvider())
         telemetry = WorkerTelemetry(name, config.pool, meters, tracing)
@@ -116,6 +110,18 @@ async def open_worker(
         )
         worker_pb2_grpc.add_WorkerServicer_to_server(service, server.grpc_server)
         yield Worker(server=server, engine=engine, segments=segments, ledger=ledger)
+
+
+def _fixed_load(config: WorkerConfig, limits: Limits, max_running: int) -> worker_pb2.Load:
+    fixed = worker_pb2.Load(
+        models=[limits.model],
+        max_running=max_running,
+        max_thinking_budget=limits.max_thinking_budget,
+    )
+    if config.upstream_url is None:  # which orders its requests by itself
+        fixed.probation_tokens = config.probation_tokens
+        fixed.demoted_slots = math.ceil(config.demoted_floor * max_running)
+    return fixed
 
 
 def _open_ledger(config: WorkerConfig) -> Ledger:

@@ -40,6 +40,7 @@ class Script:
     max_running: int = 0
     max_thinking_budget: int | None = None
     probation_tokens: int = 0
+    demoted_slots: int | None = None
 
 
 @dataclass
@@ -101,6 +102,7 @@ class SmallWorker(worker_pb2_grpc.WorkerServicer):
             max_running=script.max_running,
             max_thinking_budget=script.max_thinking_budget,
             probation_tokens=script.probation_tokens,
+            demoted_slots=script.demoted_slots,
         )
 
     async def _think(

@@ -1,6 +1,6 @@
 """Which worker takes a segment: two choices, a soft partition, and the prefix where it pays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
@@ -18,6 +18,7 @@ class Worker:
     tokens: float = 0.0
     num_young: int = 0
     probation_tokens: int = 0
+    demoted_slots: int = 1
     is_ejected: bool = False
     name: str = ""
 
@@ -123,9 +124,13 @@ def test_who_is_past_probation_is_not_given_way_to():
     assert choose([full], [lender], Random(0), prefix_tokens=600) is full
 
 
-def test_past_probation_work_keeps_its_floor():
-    assert gives_way(Worker(8, num_young=6, probation_tokens=600), 0)
-    assert not gives_way(Worker(8, num_young=7, probation_tokens=600), 0)
+@pytest.mark.parametrize(("demoted_slots", "most_young"), [(0, 8), (1, 7), (4, 4), (8, 0)])
+def test_past_probation_work_keeps_its_floor(demoted_slots, most_young):
+    worker = Worker(8, probation_tokens=600, demoted_slots=demoted_slots)
+
+    for num_young in range(9):
+        found = gives_way(replace(worker, num_young=num_young), 0)
+        assert found == (num_young < most_young)
 
 
 def test_two_choices_spread_what_the_best_of_all_would_pile_up():

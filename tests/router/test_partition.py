@@ -54,6 +54,25 @@ async def test_long_work_gives_way_on_a_full_worker_to_a_request_that_would_wait
     assert short.usage.thinking_tokens == 50
 
 
+async def test_a_worker_that_keeps_all_its_slots_for_long_work_is_not_asked_to_give_way(start):
+    async with start() as stack:
+        for worker, slots in ((stack.easy, 1), (stack.thinking, 2)):
+            worker.script.max_running, worker.script.probation_tokens = slots, 600
+            worker.script.demoted_slots = slots
+        stack.thinking.script.need = lambda request: 700
+        stack.easy.script.hold_at, stack.thinking.script.hold_at = HOLD_AT, 640
+        await _knows_slots(stack)
+        held = [stack.stub.Reason(request())]
+        held += [stack.stub.Reason(request(tier=TIER_COMPLEX)) for _ in range(2)]
+        await eventually(lambda: _is_full_of(stack, POOL_EASY, num_young=1))
+        await eventually(lambda: _is_full_of(stack, POOL_THINKING, num_young=0))
+
+        assert _easy_is_found(stack)
+        stack.easy.release.set()
+        stack.thinking.release.set()
+        await asyncio.gather(*held)
+
+
 async def test_thinking_work_borrows_an_easy_worker_that_allows_its_budget(start):
     async with start() as stack:
         stack.easy.script.max_running, stack.thinking.script.max_running = 2, 1

@@ -1,8 +1,9 @@
 """What a worker tells routers of its load."""
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
+from ponder.v1 import worker_pb2
 from workers.backend import Backend
 from workers.engine import EngineLoad
 from workers.load import LoadFeed
@@ -38,9 +39,8 @@ class Fake:
         return self.shown
 
     def feed(self) -> LoadFeed:
-        sizes: dict[str, Any] = {"max_running": 1, "max_thinking_budget": 1, "probation_tokens": 1}
         engine = cast(Backend, self)
-        return LoadFeed(engine, "m", is_draining=bool, clock=lambda: self.now_s, **sizes)
+        return LoadFeed(engine, worker_pb2.Load(), is_draining=bool, clock=lambda: self.now_s)
 
 
 def test_the_pace_of_a_worker_that_stalled_and_then_idles_is_forgotten():
@@ -63,3 +63,10 @@ def test_while_it_runs_the_pace_is_told_however_slow_a_step_is():
     fake.now_s = 60.0
 
     assert feed.current().time_per_output_token_ms == 5_000.0
+
+
+async def test_a_worker_tells_how_many_slots_long_work_keeps(start_worker):
+    worker = await start_worker(max_running=10, demoted_floor=0.25, probation_tokens=9)
+    load = await worker.load_when(lambda load: True)
+
+    assert (load.max_running, load.demoted_slots, load.probation_tokens) == (10, 3, 9)

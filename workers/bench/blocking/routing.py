@@ -69,6 +69,10 @@ class WorkerView:
     probation_tokens: int = PROBATION_TOKENS
 
     @property
+    def demoted_slots(self) -> int:
+        return worker_choice.usual_demoted_slots(self.slots)
+
+    @property
     def burden(self) -> Burden:
         return self.measure()
 

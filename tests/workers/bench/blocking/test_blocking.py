@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from ponder.v1.budget_pb2 import POOL_EASY, POOL_THINKING
 from router import pools
 from router.admission import Bounds
-from router.choice import FLOOR_SHARE
+from router.choice import usual_demoted_slots
 from router.config import RouterConfig
 from workers.bench.blocking import controls
 from workers.bench.blocking.cluster import Cluster
@@ -128,7 +128,7 @@ def test_the_simulated_router_is_configured_as_the_real_one():
     assert Bounds(queue_s=config.max_queue_s, line_s=config.max_line_s) == BOUNDS
     assert config.answer_reserve_tokens == ANSWER_RESERVE_TOKENS
     assert config.max_duration_s == MAX_DURATION_S
-    assert worker_config(4).demoted_floor == FLOOR_SHARE
+    assert usual_demoted_slots(64) == 64 * worker_config(4).demoted_floor
 
 
 def test_no_hard_work_however_much_refuses_an_easy_request(setting):
