@@ -71,6 +71,7 @@ class WorkerState(Enum):
 
     SERVING = "serving"
     DRAINING = "draining"
+    UNWELL = "unwell"
     EJECTED = "ejected"
     LOST = "lost"
 
@@ -123,7 +124,9 @@ class WorkerLink:
     @property
     def takes_requests(self) -> bool:
         """Whether it may be given another segment."""
-        return self.load is not None and not self.load.is_draining and not self.is_retired
+        if self.load is None or self.is_retired:
+            return False
+        return not (self.load.is_draining or self.load.is_unwell)
 
     @property
     def in_flight(self) -> int:
@@ -164,6 +167,8 @@ class WorkerLink:
             return WorkerState.LOST
         if self.load.is_draining:
             return WorkerState.DRAINING
+        if self.load.is_unwell:
+            return WorkerState.UNWELL
         return WorkerState.EJECTED if self.is_ejected else WorkerState.SERVING
 
     @property

@@ -200,6 +200,13 @@ class WorkerConfig:
         environment.integer(0),
         meaning="How often a request gives way; more often only when all others did, too.",
     )
+    step_patience_s: float = variable(
+        2.0,
+        environment.number(0.1),
+        unit="s",
+        meaning="No step ends for so long, and for four times a long step: not well, routers pass "
+        "it over. Raise it where a first prefill takes longer; 2 keeps within 3 s.",
+    )
     thinking_chunk_tokens: int = variable(
         16,
         environment.integer(1),

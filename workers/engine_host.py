@@ -28,9 +28,9 @@ def open_engine(
     make_engine = partial(LLMEngine, engine_config(config), tokens, controller)
     if has_own_process(config):
         prepare = partial(_prepare, config.threads, config.log_level, config.log_format)
-        return ProcessEngine(make_engine, prepare)
+        return ProcessEngine(make_engine, prepare, config.step_patience_s)
     torch.set_num_threads(config.threads)
-    return ThreadEngine(make_engine())
+    return ThreadEngine(make_engine(), config.step_patience_s)
 
 
 def early_exit_of(

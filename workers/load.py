@@ -58,6 +58,7 @@ class LoadFeed:
             prefix_tokens=load.prefix_tokens,
             failed_requests=load.failed,
             is_draining=self._is_draining(),
+            is_unwell=not self._engine.is_well,
         )
         report.MergeFrom(self._fixed)
         return report

@@ -55,6 +55,7 @@ class Worker:
 
     server: rpc.RpcServer
     engine: Backend
+    feed: LoadFeed
     segments: Segments
     ledger: Ledger
 
@@ -69,7 +70,7 @@ async def run(config: WorkerConfig, environ: Mapping[str, str]) -> None:
     meters = meter_provider(environ, _SERVICE, instance)
     tracers = tracer_provider(environ, _SERVICE, instance)
     async with open_worker(config, meters, tracers) as worker:
-        await _serve(worker.server, worker.engine)
+        await _serve(worker)
 
 
 @asynccontextmanager
@@ -109,7 +110,7 @@ async def open_worker(
             segments, feed, limits, lambda: server.gives_up_calls or pulse.has_just_woken()
         )
         worker_pb2_grpc.add_WorkerServicer_to_server(service, server.grpc_server)
-        yield Worker(server=server, engine=engine, segments=segments, ledger=ledger)
+        yield Worker(server=server, engine=engine, feed=feed, segments=segments, ledger=ledger)
 
 
 def _fixed_load(config: WorkerConfig, limits: Limits, max_running: int) -> worker_pb2.Load:
@@ -211,10 +212,11 @@ async def _replaying(settler: Settler) -> AsyncIterator[None]:
             await settler.replay()
 
 
-async def _serve(server: rpc.RpcServer, engine: Backend) -> None:
+async def _serve(worker: Worker) -> None:
     """Serves until a signal, or until the engine dies: then the streams fail and it raises."""
+    server, engine = worker.server, worker.engine
     serving = asyncio.create_task(rpc.serve(server, _warm_up(engine)))
-    watching = asyncio.create_task(_watch(server, engine))
+    watching = asyncio.create_task(_watch(worker))
     try:
         await asyncio.wait((serving, watching), return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
@@ -228,11 +230,16 @@ async def _serve(server: rpc.RpcServer, engine: Backend) -> None:
         watching.cancel()
 
 
-async def _watch(server: rpc.RpcServer, engine: Backend) -> None:
-    """The server's health follows the engine's. Returns when the engine has ended."""
+async def _watch(worker: Worker) -> None:
+    """Health and load follow the engine's. Returns when the engine has ended."""
+    was_well = True
     # The engine tells its requests that it has ended, but there may be none.
-    while engine.is_running:
-        await server.follow(engine.is_well)
+    while worker.engine.is_running:
+        if (is_well := worker.engine.is_well) != was_well:
+            was_well = is_well
+            worker.feed.notify()
+            _log.warning("the engine is %s", "well again" if is_well else "not well")
+        await worker.server.follow(is_well)
         await asyncio.sleep(_ENGINE_CHECK_S)
 
 

@@ -37,6 +37,7 @@ class Script:
     models: tuple[str, ...] = (MODEL,)
     is_silent: bool = False
     is_draining: bool = False
+    is_unwell: bool = False
     max_running: int = 0
     max_thinking_budget: int | None = None
     probation_tokens: int = 0
@@ -99,6 +100,7 @@ class SmallWorker(worker_pb2_grpc.WorkerServicer):
             time_per_output_token_ms=script.ms_per_token,
             models=script.models,
             is_draining=script.is_draining,
+            is_unwell=script.is_unwell,
             max_running=script.max_running,
             max_thinking_budget=script.max_thinking_budget,
             probation_tokens=script.probation_tokens,

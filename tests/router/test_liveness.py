@@ -58,6 +58,20 @@ async def test_a_worker_that_only_stops_reporting_is_out_with_what_it_runs(start
     assert reply.decision.pool == POOL_THINKING
 
 
+async def test_a_worker_that_says_that_its_engine_hangs_gets_nothing_until_it_goes_on(start):
+    async with start() as stack:
+        stack.easy.script.is_unwell = True
+        await eventually(lambda: _pool_is(stack, POOL_THINKING))
+        passed_over = await stack.reason()
+        states = [(pool, state.value) for pool, state, num in stack.router.pools.census() if num]
+        stack.easy.script.is_unwell = False
+        await eventually(lambda: _pool_is(stack, POOL_EASY))
+        back = await stack.reason(prompt="Another")
+
+    assert sorted(states) == [(POOL_EASY, "unwell"), (POOL_THINKING, "serving")]
+    assert (passed_over.decision.pool, back.decision.pool) == (POOL_THINKING, POOL_EASY)
+
+
 async def test_leaving_while_the_worker_is_silent_is_no_failover(start):
     async with start() as stack:
         stack.easy.script.hold_at = THOUGHT

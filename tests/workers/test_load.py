@@ -18,6 +18,7 @@ IDLE = EngineLoad(
     time_per_output_token_s=0.0,
     time_to_first_token_s=0.0,
     batch_size=0.0,
+    long_step_s=0.0,
     prefix_tokens=0,
     branches_dropped=0,
     not_finite=0,
@@ -33,7 +34,7 @@ IDLE = EngineLoad(
 class Fake:
     """A clock, and an engine that only has a load."""
 
-    now_s, shown = 0.0, IDLE
+    now_s, shown, is_well = 0.0, IDLE, True
 
     def load(self) -> EngineLoad:
         return self.shown

@@ -191,7 +191,7 @@ async def test_a_dead_engine_fails_its_streams_and_ends_the_process(
     monkeypatch.setattr(LLMEngine, "step", _fail)
 
     with pytest.raises(EngineStopped):
-        await _serve(worker.parts.server, worker.parts.engine)
+        await _serve(worker.parts)
 
     code, details = await worker.status_of(call)
     assert code == grpc.StatusCode.UNAVAILABLE
@@ -207,7 +207,7 @@ async def test_a_killed_engine_fails_its_streams_and_ends_the_process(start_work
 
     child.kill()
     with pytest.raises(EngineStopped):
-        await _serve(worker.parts.server, worker.parts.engine)
+        await _serve(worker.parts)
 
     code, details = await worker.status_of(call)
     assert code == grpc.StatusCode.UNAVAILABLE

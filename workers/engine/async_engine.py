@@ -17,22 +17,28 @@ from workers.engine.engine_loop import Abort, CloseThinking, Commands, Event, Pr
 from workers.engine.errors import EngineStopped, InvalidRequest, RequestFailed
 from workers.engine.metrics import EngineLoad
 from workers.engine.request import EngineOutput, EngineRequest
+from workers.engine.step_watch import StepWatch
+
+_TICK_S = 0.1
 
 
 class _Mailbox:
-    """Outputs of one request on their way to its reader."""
+    """Outputs of one request on their way to its reader. `is_complete`: nothing more comes."""
 
     def __init__(self) -> None:
+        self.is_complete = False
         self._outputs: deque[EngineOutput] = deque()
         self._failure: Exception | None = None
         self._arrived = asyncio.Event()
 
     def put(self, output: EngineOutput) -> None:
         self._outputs.append(output)
+        self.is_complete = output.finished is not None
         self._arrived.set()
 
     def fail(self, error: Exception) -> None:
         self._failure = error
+        self.is_complete = True
         self._arrived.set()
 
     async def get(self) -> EngineOutput:
@@ -47,7 +53,8 @@ class _Mailbox:
 class AsyncEngine(ABC):
     """Owns a running engine from `start` to `close`; use it as an async context manager."""
 
-    def __init__(self, load: EngineLoad) -> None:
+    def __init__(self, load: EngineLoad, patience_s: float) -> None:
+        """`patience_s`: see StepWatch."""
         self.failure: Exception | None = None  # what ended the engine, when a fault did
         self._commands: Commands = SimpleQueue()
         self._load = load
@@ -55,6 +62,8 @@ class AsyncEngine(ABC):
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._steps = StepWatch(patience_s)
+        self._ticking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -71,11 +80,14 @@ class AsyncEngine(ABC):
     def start(self) -> None:
         """Begin; outputs go to the event loop that calls this."""
         self._loop = asyncio.get_running_loop()
+        self._ticking = self._loop.create_task(self._tick())
         self._thread.start()
 
     async def close(self) -> None:
         """Stop; requests that still run fail with EngineStopped."""
         self._stop()
+        if self._ticking is not None:
+            self._ticking.cancel()
         await asyncio.to_thread(self._wait_for_end)
         self._fail_all(EngineStopped("the engine was closed"))
 
@@ -85,8 +97,8 @@ class AsyncEngine(ABC):
 
     @property
     def is_well(self) -> bool:
-        """An engine here is well until it ends."""
-        return self.is_running
+        """An engine here is well until it ends, but while it hangs."""
+        return self.is_running and not self._steps.is_stalled
 
     def load(self) -> EngineLoad:
         """Load and speed after a recent step."""
@@ -109,6 +121,7 @@ class AsyncEngine(ABC):
         is_finished = False
         try:
             self._commands.put(request)
+            self._steps.expect()
             while not is_finished:
                 output = await mailbox.get()
                 is_finished = output.finished is not None
@@ -168,6 +181,18 @@ class AsyncEngine(ABC):
             case Refusal(request_id, error):
                 if (mailbox := self._mailboxes.get(request_id)) is not None:
                     mailbox.fail(error)
+        self._steps.note(has_work=self._has_work, long_step_s=self._load.long_step_s)
+
+    @property
+    def _has_work(self) -> bool:
+        """What was submitted a moment ago is not in the load yet."""
+        is_open = any(not mailbox.is_complete for mailbox in self._mailboxes.values())
+        return is_open or self._load.running + self._load.waiting > 0
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._steps.tick(_TICK_S)
 
     def _deliver(self, outputs: list[EngineOutput]) -> None:
         for output in outputs:

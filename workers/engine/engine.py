@@ -177,6 +177,7 @@ class LLMEngine:
             time_per_output_token_s=self.metrics.time_per_output_token_s,
             time_to_first_token_s=self.metrics.time_to_first_token_s,
             batch_size=self.metrics.batch_size,
+            long_step_s=self.metrics.long_step_s,
             prefix_tokens=self.scheduler.memory.num_prefix_tokens,
             branches_dropped=self.scheduler.branches.num_dropped,
             not_finite=self.scheduler.num_failures,

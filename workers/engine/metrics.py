@@ -8,6 +8,7 @@ from workers.engine.request import EngineOutput, FinishReason
 # Both of busy time. The pace is what deadlines are kept by: it must follow a batch that grows.
 _HALF_LIFE_S = 5.0
 _PACE_HALF_LIFE_S = 0.5
+_LONG_STEP_HALF_LIFE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class EngineLoad:
     time_per_output_token_s: float  # of one request
     time_to_first_token_s: float
     batch_size: float  # sequences that a step decodes
+    long_step_s: float  # of late but one step took longer
     prefix_tokens: int  # of prompts and resumed requests, found in the cache
     branches_dropped: int  # for want of room
     not_finite: int  # requests and branches whose logits were not
@@ -50,6 +52,12 @@ class EngineMetrics:
         self._recent_row_s = 0.0
         self._recent_tokens = 0.0
         self._recent_s = 0.0
+        self._longest_s = (0.0, 0.0)
+
+    @property
+    def long_step_s(self) -> float:
+        """The second longest of late: one alone may have hung."""
+        return self._longest_s[1]
 
     @property
     def tokens_per_s(self) -> float:
@@ -68,8 +76,15 @@ class EngineMetrics:
         self._recent_tokens = self._recent_tokens * decay + num_sampled
         self._recent_s = self._recent_s * decay + duration_s
         self._recent_row_s = self._recent_row_s * decay + len(plan.decode) * duration_s
+        self._record_length(duration_s)
         if plan.decode:
             self._record_pace(duration_s)
+
+    def _record_length(self, duration_s: float) -> None:
+        decay = 0.5 ** (duration_s / _LONG_STEP_HALF_LIFE_S)
+        longest_s, second_s = self._longest_s
+        longest_s, second_s, _ = sorted((longest_s * decay, second_s * decay, duration_s))[::-1]
+        self._longest_s = longest_s, second_s
 
     def _record_pace(self, duration_s: float) -> None:
         """Weighted by time, not by steps: else many quick steps of before outweigh slow ones."""

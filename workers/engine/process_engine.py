@@ -22,6 +22,7 @@ from workers.engine.async_engine import AsyncEngine
 from workers.engine.engine_loop import Commands, Engine, EngineLoop
 from workers.engine.errors import EngineStopped
 from workers.engine.metrics import EngineLoad
+from workers.engine.step_watch import PATIENCE_S
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,12 @@ class Fault:
 class ProcessEngine(AsyncEngine):
     """Starts a process that builds the engine and steps it."""
 
-    def __init__(self, make_engine: Callable[[], Engine], prepare: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        make_engine: Callable[[], Engine],
+        prepare: Callable[[], None],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         """Wait until the child has called `prepare` and `make_engine`, both pickled.
 
         Raises what they raise, and EngineStopped when the process ends before.
@@ -53,7 +59,7 @@ class ProcessEngine(AsyncEngine):
         commands.close()
         events.close()  # else the end of the child's would not show
         atexit.register(self._command_pipe.close)  # before multiprocessing waits for the child
-        super().__init__(self._wait_until_loaded())
+        super().__init__(self._wait_until_loaded(), patience_s)
         # A pipe may be full, and the event loop must not wait for it.
         threading.Thread(target=self._send_commands, name="engine-commands", daemon=True).start()
 

@@ -4,6 +4,7 @@ import logging
 
 from workers.engine.async_engine import AsyncEngine
 from workers.engine.engine_loop import Engine, EngineLoop
+from workers.engine.step_watch import PATIENCE_S
 
 logger = logging.getLogger(__name__)
 
@@ -11,8 +12,8 @@ logger = logging.getLogger(__name__)
 class ThreadEngine(AsyncEngine):
     """Steps an engine beside the event loop; `close` waits for the step that runs."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine.load())
+    def __init__(self, engine: Engine, patience_s: float = PATIENCE_S) -> None:
+        super().__init__(engine.load(), patience_s)
         self._engine = engine
 
     def _run(self) -> None:

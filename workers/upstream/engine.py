@@ -100,6 +100,7 @@ class UpstreamEngine:
             time_per_output_token_s=meter.time_per_output_token_s,
             time_to_first_token_s=meter.time_to_first_token_s,
             batch_size=float(self._num_running),
+            long_step_s=0.0,
             prefix_tokens=0,
             branches_dropped=0,
             not_finite=0,

@@ -332,6 +332,7 @@ class Load(_message.Message):
     MAX_THINKING_BUDGET_FIELD_NUMBER: _builtins.int
     PROBATION_TOKENS_FIELD_NUMBER: _builtins.int
     DEMOTED_SLOTS_FIELD_NUMBER: _builtins.int
+    IS_UNWELL_FIELD_NUMBER: _builtins.int
     running: _builtins.int
     waiting: _builtins.int
     free_kv_pages: _builtins.int
@@ -366,6 +367,8 @@ class Load(_message.Message):
     """Of max_running, so many are kept for requests that have had theirs; unset from a worker that
     does not tell.
     """
+    is_unwell: _builtins.bool
+    """Its engine hangs, or its upstream is not well: takes no new requests until that is over."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the models this worker serves."""
@@ -390,10 +393,11 @@ class Load(_message.Message):
         max_thinking_budget: _builtins.int | None = ...,
         probation_tokens: _builtins.int = ...,
         demoted_slots: _builtins.int | None = ...,
+        is_unwell: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_demoted_slots", b"_demoted_slots", "_max_thinking_budget", b"_max_thinking_budget", "demoted_slots", b"demoted_slots", "max_thinking_budget", b"max_thinking_budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_demoted_slots", b"_demoted_slots", "_max_thinking_budget", b"_max_thinking_budget", "batch_size", b"batch_size", "demoted_slots", b"demoted_slots", "failed_requests", b"failed_requests", "free_kv_pages", b"free_kv_pages", "is_draining", b"is_draining", "max_running", b"max_running", "max_thinking_budget", b"max_thinking_budget", "models", b"models", "preemptions", b"preemptions", "prefix_tokens", b"prefix_tokens", "probation_tokens", b"probation_tokens", "running", b"running", "time_per_output_token_ms", b"time_per_output_token_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_per_second", b"tokens_per_second", "total_kv_pages", b"total_kv_pages", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_demoted_slots", b"_demoted_slots", "_max_thinking_budget", b"_max_thinking_budget", "batch_size", b"batch_size", "demoted_slots", b"demoted_slots", "failed_requests", b"failed_requests", "free_kv_pages", b"free_kv_pages", "is_draining", b"is_draining", "is_unwell", b"is_unwell", "max_running", b"max_running", "max_thinking_budget", b"max_thinking_budget", "models", b"models", "preemptions", b"preemptions", "prefix_tokens", b"prefix_tokens", "probation_tokens", b"probation_tokens", "running", b"running", "time_per_output_token_ms", b"time_per_output_token_ms", "time_to_first_token_ms", b"time_to_first_token_ms", "tokens_per_second", b"tokens_per_second", "total_kv_pages", b"total_kv_pages", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__demoted_slots: _TypeAlias = _typing.Literal["demoted_slots"]  # noqa: Y015
     _WhichOneofArgType__demoted_slots: _TypeAlias = _typing.Literal["_demoted_slots", b"_demoted_slots"]  # noqa: Y015

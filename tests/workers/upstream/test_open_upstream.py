@@ -169,7 +169,7 @@ def upstream_env(worker_env: dict[str, str]) -> Callable[[str], dict[str, str]]:
 async def served(env: dict[str, str]) -> AsyncIterator[AsyncIterator[Any]]:
     """A worker as its process runs it; gives each change of its health once it is ready."""
     async with open_worker(WorkerConfig.from_env(env)) as parts:
-        serving = asyncio.create_task(_serve(parts.server, parts.engine))
+        serving = asyncio.create_task(_serve(parts))
         async with rpc.open_channel(f"127.0.0.1:{parts.server.port}") as channel:
             yield _changes(channel)
         serving.cancel()
