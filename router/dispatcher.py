@@ -30,7 +30,8 @@ from router.quarantine import Quarantine
 from router.settlements import Settlements
 from router.telemetry import Degraded, Telemetry
 from router.tiers import TiersOf, pool_name
-from router.worker_link import WorkerLink, WorkerLost, WorkerRefused
+from router.worker_link import WorkerLink
+from router.worker_loss import WorkerLost, WorkerRefused
 
 # Where nothing measured tells when there will be room.
 _RETRY_AFTER_S = 1.0

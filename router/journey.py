@@ -17,7 +17,7 @@ from router.errors import DeadlineTooShort, WorkerMisbehaved
 from router.policy import Choice
 from router.queries import Query
 from router.tiers import pool_name
-from router.worker_link import WorkerLost
+from router.worker_loss import WorkerLost
 
 _EXHAUSTED = (budget_pb2.THINKING_STOP_EXHAUSTED, budget_pb2.FINISH_REASON_UNSPECIFIED)
 _COMPLETE = (

@@ -20,7 +20,8 @@ from router.decisions import Classification, Decision, Reply
 from router.journey import Journey
 from router.queries import Query
 from router.tiers import pool_name, tier_name
-from router.worker_link import WorkerLink, WorkerLost, WorkerRefused
+from router.worker_link import WorkerLink
+from router.worker_loss import WorkerLost, WorkerRefused
 
 REQUEST: Final = "request"
 CLASSIFY: Final = "classify"

@@ -17,6 +17,14 @@ from ponder.v1 import worker_pb2, worker_pb2_grpc
 from router import choice
 from router.burden import Burden, BurdenAccount, Expect
 from router.ejection import Pace
+from router.worker_loss import (
+    REFUSALS,
+    Connection,
+    WorkerLost,
+    WorkerRefused,
+    WorkerSilent,
+    was_accepted,
+)
 
 _log = logging.getLogger(__name__)
 _FIRST_RETRY_S: Final = 0.1
@@ -34,36 +42,6 @@ _RECONNECT: Final = (
 
 _ThinkCall = grpc.aio.UnaryStreamCall[worker_pb2.ThinkRequest, worker_pb2.ThinkEvent]
 _WatchCall = grpc.aio.UnaryStreamCall[worker_pb2.WatchRequest, worker_pb2.Load]
-
-
-class WorkerLost(Exception):
-    """The worker went away or failed; whatever it had not sent is lost.
-
-    `is_crash`: unexpectedly, after it had begun with the segment.
-    """
-
-    def __init__(self, text: str, *, is_crash: bool = False) -> None:
-        super().__init__(text)
-        self.is_crash = is_crash
-
-
-class WorkerSilent(Exception):
-    """The worker's reports stopped coming, though nothing says that it went away."""
-
-
-class WorkerRefused(Exception):
-    """The worker did not take the segment. `status` is its gRPC status, the text its reason."""
-
-    def __init__(self, status: grpc.StatusCode, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-_REFUSALS: Final = (
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-)
 
 
 class WorkerState(Enum):
@@ -239,6 +217,7 @@ class WorkerLink:
         """Runs one segment. `on_accepted` is called when the worker answers for its settlement;
         leaving early cancels the call. Raises WorkerLost, WorkerRefused.
         """
+        connection = Connection(self._line.channel)
         call = self._stub.Think(request, timeout=timeout_s, metadata=metadata)
         self._calls.add(call)
         has_begun = False
@@ -250,8 +229,10 @@ class WorkerLink:
                 has_begun = True
                 yield event
         except grpc.aio.AioRpcError as error:
-            if error.code() in _REFUSALS:
+            if error.code() in REFUSALS:
                 raise WorkerRefused(error.code(), error.details() or "") from error
+            self.mark_lost()  # nobody else comes here while that is found out
+            has_begun = has_begun or was_accepted(error) or await connection.was_lost()
             is_crash = has_begun and not self._is_leaving
             raise WorkerLost(f"{self.address}: {error.code().name}", is_crash=is_crash) from error
         except asyncio.CancelledError:

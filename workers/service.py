@@ -66,6 +66,7 @@ class WorkerService(worker_pb2_grpc.WorkerServicer):
 
         context.add_done_callback(end_call)  # type: ignore[arg-type] # the stubs want a class
         # From here on the worker answers for the settlement; the router sees that by the metadata.
+        context.set_trailing_metadata((rpc.ACCEPTED,))
         await context.send_initial_metadata(())
         self._feed.notify()
         try:

@@ -26,6 +26,8 @@ MAX_METADATA_BYTES = 8 << 10
 ABSOLUTE_MAX_METADATA_BYTES = 16 << 10
 # Trailing metadata of a refusal that will pass: after how many milliseconds to come again.
 RETRY_AFTER_KEY = "retry-after-ms"
+# Trailing metadata of a Think that the worker had taken before it failed it.
+ACCEPTED: tuple[str, str] = ("ponder-accepted", "1")
 # After the last call ended its reply may still be on its way.
 _FLUSH_S = 1.0
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"

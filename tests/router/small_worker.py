@@ -5,6 +5,7 @@ a resumed request can be told from one that lost a token. A script makes it die,
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,10 +26,13 @@ ANSWER_WORDS = 4
 
 @dataclass
 class Script:
-    """Positions are thinking tokens. `need` tells after how many a request stops by itself."""
+    """Positions are thinking tokens. `need` tells after how many a request stops by itself. With
+    `crash` the process ends as soon as it has a request.
+    """
 
     need: Callable[[worker_pb2.ThinkRequest], int] = lambda request: 40
     die_at: int | None = None
+    crash: bool = False
     die_in_answer: bool = False
     hold_at: int | None = None
     refuse: grpc.StatusCode | None = None
@@ -69,6 +73,9 @@ class SmallWorker(worker_pb2_grpc.WorkerServicer):
             task.add_done_callback(self.calls.discard)
         if self.script.refuse:
             await context.abort(self.script.refuse, "prompt: refused by the script; send another")
+        context.set_trailing_metadata((rpc.ACCEPTED,))
+        if self.script.crash:
+            os._exit(1)
         await context.send_initial_metadata(())
         ids = list(request.thinking_prefix_ids)
         try:
