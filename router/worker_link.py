@@ -76,8 +76,7 @@ class WorkerLink:
         self._account = BurdenAccount()
         self._is_unused = asyncio.Event()
         self._rng = rng
-        authority = (("grpc.default_authority", name),) if name else ()
-        options = (*rpc.channel_options(), *_RECONNECT, *authority)
+        options = (*rpc.channel_options(), *_RECONNECT)
         self._line = Line(dialler or Dialler(), address, options, name)
         self._stub = worker_pb2_grpc.WorkerStub(self._line.channel)
         self._calls: set[_ThinkCall] = set()

@@ -141,12 +141,17 @@ class Dialler:
 
     def open(self, address: str, options: Options, called: str | None = None) -> grpc.aio.Channel:
         """With the certificates of now. `called` is the host:port that `address` was looked up for:
-        what the certificate must say unless a name was given.
+        what calls are for, and what the certificate must say, unless a name was given.
         """
-        if (credentials := self.credentials()) is None:
+        credentials = self.credentials()
+        name = self._name if credentials else None
+        # gRPC refuses calls for another host than the certificate says.
+        if authority := name or called:
+            options = (*options, ("grpc.default_authority", authority))
+        if credentials is None:
             return grpc.aio.insecure_channel(address, options=options)
-        if name := self._name or (called.rpartition(":")[0] if called else None):
-            options = (*options, ("grpc.ssl_target_name_override", name))
+        if expected := name or (called.rpartition(":")[0] if called else None):
+            options = (*options, ("grpc.ssl_target_name_override", expected))
         return grpc.aio.secure_channel(address, credentials, options=options)
 
     def credentials(self) -> grpc.ChannelCredentials | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +21,7 @@ from ponder.v1 import reasoner_pb2_grpc, worker_pb2_grpc
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_MODERATE
 from router.config import RouterConfig
 from router.openai.router_client import open_channel
+from router.sockets import worker_dialler
 from router.worker_link import WorkerLink
 from tests.certificates import Authority
 from tests.router.conftest import DEADLINE_S, Stack, eventually, request
@@ -121,6 +123,37 @@ async def test_a_worker_is_met_once_the_router_has_the_right_certificate(tmp_pat
             return link.is_alive
 
         await eventually(met)
+        await tasks.stop([watching])
+        await link.close()
+
+
+@pytest.mark.parametrize(
+    ("expected", "looked_up_for", "is_met"),
+    [
+        ("worker", None, True),
+        ("worker", "worker-easy:50061", True),
+        ("", "worker:50061", True),
+        ("another", None, False),
+        ("another", "worker:50061", False),
+        ("", "worker-easy:50061", False),
+        ("", None, False),
+    ],
+)
+async def test_a_worker_is_met_only_if_its_certificate_names_it(
+    config, tmp_path, expected, looked_up_for, is_met
+):
+    """Pods are called by their addresses; all of them have a certificate of one authority."""
+    ours = Authority()
+    router = ours.folder(tmp_path / "router", "router")
+    dialler = worker_dialler(replace(config, worker_tls_dir=router, worker_tls_name=expected))
+    async with worker_by_tls(ours.folder(tmp_path / "worker", "worker")) as address:
+        link = WorkerLink(address, Random(1), looked_up_for, dialler)
+        seen = asyncio.Event()
+        watching = asyncio.create_task(link.watch(seen.set))
+        async with asyncio.timeout(DEADLINE_S):
+            await seen.wait()
+
+        assert link.is_alive == is_met
         await tasks.stop([watching])
         await link.close()
 
