@@ -1,12 +1,15 @@
 """How the processes log: one line per event on standard error, as text or JSON. Never a prompt.
 
-A record may carry named values: `log.info("...", extra={"fields": {...}})`.
+A record may carry named values: `log.info("...", extra={"fields": {...}})`. One that is written for
+a trace names it.
 """
 
 import json
 import logging
 import time
 from typing import Any
+
+from ponder.trace_context import trace_id
 
 
 def configure_logging(level: str, log_format: str) -> None:
@@ -21,7 +24,7 @@ def configure_logging(level: str, log_format: str) -> None:
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = getattr(record, "fields", {})
+        fields = _trace() | getattr(record, "fields", {})
         return " ".join((super().format(record), *(f"{k}={v!r}" for k, v in fields.items())))
 
 
@@ -33,8 +36,14 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **_trace(),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+def _trace() -> dict[str, str]:
+    found = trace_id()
+    return {"trace_id": found} if found else {}

@@ -1,4 +1,4 @@
-"""Traces across processes: spans by hand, the W3C traceparent in the metadata of each call.
+"""Traces across processes: spans by hand, the headers of W3C in the metadata of each call.
 
 Instrumentation of gRPC would double the CPU of a call, so the few spans that say something are made
 by hand, and of a request that is not sampled nothing is made but the header that says so. A span
@@ -6,7 +6,7 @@ holds numbers and names, never a prompt, thinking, an answer or the text of an e
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Protocol, Self
 
@@ -14,7 +14,6 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.trace import (
     Span,
-    SpanContext,
     SpanKind,
     StatusCode,
     Tracer,
@@ -23,13 +22,14 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from ponder.trace_context import CallMetadata as CallMetadata
+from ponder.trace_context import Metadata as Metadata
+from ponder.trace_context import passed_on, work_for
+
 P = ParamSpec("P")
 Value = str | bool | int | float | Sequence[str]
 Attributes = Mapping[str, Value]
-Metadata = tuple[tuple[str, str], ...]
-CallMetadata = Iterable[tuple[str, str | bytes]] | None
 
-TRACEPARENT: Final = "traceparent"
 ERROR_TYPE: Final = "error.type"
 CANCELLED: Final = "ponder.cancelled"
 _SCOPE: Final = "ponder"
@@ -123,7 +123,7 @@ class Recorded:
     @property
     def metadata(self) -> Metadata:
         """See Trace."""
-        return _header(self._span.get_span_context())
+        return _headers(self._context)
 
     def child(self, name: str, kind: SpanKind = SpanKind.INTERNAL) -> Trace:
         """See Trace."""
@@ -176,22 +176,24 @@ class Tracing:
         self._tracer = provider.get_tracer(_SCOPE)
 
     def begin(self, name: str, kind: SpanKind, metadata: CallMetadata = ()) -> Trace:
-        """A span of the trace that a call's metadata names; of a new one when it names none.
-
-        A header that is not W3C's counts as none.
+        """A span of the trace that a call's metadata names; of a new one when it names none. The
+        task works for it from now on.
         """
-        found = [value for key, value in metadata or () if key == TRACEPARENT]
-        parent = found[0] if found and isinstance(found[0], str) else ""
+        trace = self._begun(name, kind, passed_on(metadata))
+        work_for(trace.metadata)
+        return trace
+
+    def _begun(self, name: str, kind: SpanKind, headers: Metadata) -> Trace:
         if not self._is_on:
-            return Unrecorded(((TRACEPARENT, parent),)) if parent else UNTRACED
-        context = _W3C.extract({TRACEPARENT: parent}, Context()) if parent else Context()
+            return Unrecorded(headers) if headers else UNTRACED
+        context = _W3C.extract(dict(headers), Context())
         span = self._tracer.start_span(name, context, kind)
         if not span.is_recording():
-            return Unrecorded(_header(span.get_span_context()))
+            return Unrecorded(_headers(set_span_in_context(span, Context())))
         return Recorded(self._tracer, span)
 
 
-def _header(span: SpanContext) -> Metadata:
-    """Source: W3C Trace Context, level 1, section 3.2. The tracestate, which is optional, ends."""
-    parent = f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags):02x}"
-    return ((TRACEPARENT, parent),)
+def _headers(context: Context) -> Metadata:
+    headers: dict[str, str] = {}
+    _W3C.inject(headers, context)
+    return tuple(headers.items())

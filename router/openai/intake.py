@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 from starlette.requests import Request
 
+from ponder.trace_context import passed_on, work_for
 from router.openai.config import DoorConfig
 from router.openai.errors import (
     BODY_TIMEOUT,
@@ -36,12 +37,15 @@ def check_headers(request: Request, config: DoorConfig) -> None:
 
 
 def caller_of(request: Request, config: DoorConfig) -> Caller:
-    """Raises ApiError."""
+    """The log lines of this task name its trace from now on. Raises ApiError."""
     authorization = request.headers.get("authorization")
     if authorization is not None and not _PRINTABLE.fullmatch(authorization):
         raise invalid("Authorization", " must be printable ASCII")
     timeout_s = _timeout_s(request.headers.get(TIMEOUT_HEADER), config)
-    return Caller(authorization=authorization, deadline_at_s=time.monotonic() + timeout_s)
+    trace = passed_on(request.headers.items())
+    work_for(trace)
+    deadline_at_s = time.monotonic() + timeout_s
+    return Caller(authorization=authorization, deadline_at_s=deadline_at_s, trace=trace)
 
 
 async def read_json(request: Request, config: DoorConfig) -> Any:

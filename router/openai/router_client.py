@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ponder import rpc
 from ponder.tls import Dialler
+from ponder.trace_context import Metadata
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1 import reasoner_pb2_grpc
 from router.openai.errors import ApiError, from_status, unreachable
@@ -24,18 +25,22 @@ _HEALTH_TIMEOUT_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whose call it is and when it must be over, in seconds of time.monotonic."""
+    """Whose call it is, the trace that it belongs to, and when it must be over, in seconds of
+    time.monotonic.
+    """
 
     authorization: str | None
     deadline_at_s: float
+    trace: Metadata = ()
 
     @property
     def left_s(self) -> float:
         return max(0.0, self.deadline_at_s - time.monotonic())
 
     @property
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        return (("authorization", self.authorization),) if self.authorization else ()
+    def metadata(self) -> Metadata:
+        key = (("authorization", self.authorization),) if self.authorization else ()
+        return (*key, *self.trace)
 
 
 class RouterClient:

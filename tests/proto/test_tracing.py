@@ -9,7 +9,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
-from ponder.tracing import TRACEPARENT, UNTRACED, Tracing
+from ponder.trace_context import TRACEPARENT, TRACESTATE, trace_id
+from ponder.tracing import UNTRACED, Tracing
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED, NOT_SAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
@@ -58,6 +59,28 @@ def test_what_is_not_sampled_records_nothing_and_says_so_to_the_next(tracing, ex
     assert header.endswith("-00")
 
 
+@pytest.mark.parametrize("header", [SAMPLED, NOT_SAMPLED])
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_tracestate_goes_on_to_the_next(exporter, header, is_on):
+    """Of several headers the members are one list; how a caller's vendor samples may be in it."""
+    tracing = Tracing(provider(exporter) if is_on else NoOpTracerProvider())
+    states = ["congo=t61rcWkgMzE", "rojo=00f067aa0ba902b7"]
+    sent = [(TRACEPARENT, header), *((TRACESTATE, state) for state in states)]
+    with tracing.begin("request", SpanKind.SERVER, sent) as trace, trace.child("segment") as child:
+        passed = dict(child.metadata)
+
+    assert passed[TRACESTATE] == ",".join(states)
+    assert passed[TRACEPARENT].startswith(f"00-{TRACE}-")
+
+
+@pytest.mark.parametrize("state", ["", "x=\u00e9", "a=b\n", "k=" + "v" * 511])
+def test_a_tracestate_that_no_call_could_carry_ends(state):
+    tracing = Tracing(NoOpTracerProvider())
+    sent = [(TRACEPARENT, SAMPLED), (TRACESTATE, state)]
+
+    assert tracing.begin("request", SpanKind.SERVER, sent).metadata == ((TRACEPARENT, SAMPLED),)
+
+
 def test_without_exporters_the_callers_header_passes_as_it_came():
     tracing = Tracing(NoOpTracerProvider())
 
@@ -73,6 +96,29 @@ def test_a_header_that_is_none_begins_a_trace_of_its_own(exporter, header):
 
     (span,) = exporter.get_finished_spans()
     assert span.parent is None
+
+
+@pytest.mark.parametrize(
+    "header", ["", "nonsense", f"00-{'0' * 32}-{SPAN}-01", f"{SAMPLED}\n", "00-é"]
+)
+def test_without_exporters_a_header_that_is_none_ends(header):
+    assert begin(Tracing(NoOpTracerProvider()), header) is UNTRACED
+
+
+async def test_a_task_works_for_the_trace_and_so_do_those_that_it_begins(tracing):
+    before = trace_id()
+
+    async def work_of(header):
+        begin(tracing, header)
+        await asyncio.sleep(0)
+        return await asyncio.create_task(asyncio.to_thread(trace_id))
+
+    other = f"00-{'1' * 32}-{SPAN}-01"
+
+    found = await asyncio.gather(work_of(SAMPLED), work_of(other))
+
+    assert list(found) == [TRACE, "1" * 32]
+    assert trace_id() == before
 
 
 def test_a_failure_is_told_by_its_type_and_never_by_its_text(tracing, exporter):

@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import logging
 from collections import Counter
 
 import pytest
 from opentelemetry.trace import SpanKind
 
+from ponder.trace_context import trace_id
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import TIER_MODERATE, Sampling
 from router.tiers import TierTables
@@ -166,3 +168,20 @@ def points(reader):
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
+
+
+async def test_log_lines_of_router_and_worker_name_the_trace(start, caplog):
+    traces: dict[str, set[str]] = {}
+
+    def note(record: logging.LogRecord) -> bool:
+        traces.setdefault(record.name, set()).add(trace_id())
+        return True
+
+    caplog.handler.addFilter(note)
+    caplog.set_level(logging.INFO)
+    async with start(tier_budgets=SMALL_BUDGETS) as stack:
+        header = ("traceparent", f"00-{'a' * 32}-{'b' * 16}-00")
+        await stack.stub.Reason(question(), timeout=60, metadata=(header,))
+    caplog.handler.removeFilter(note)
+
+    assert traces["router.pipeline"] == traces["workers.segment"] == {"a" * 32}

@@ -38,6 +38,34 @@ async def test_answer_and_usage_are_those_of_the_grpc_reply(start_door):
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
 
 
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_routers_spans_belong_to_the_trace_of_the_http_request(start_door, stream):
+    headers = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "congo=t61rcWkgMzE"}
+    async with start_door() as door:
+        # With a limit the plan is asked for first.
+        reply = await door.complete(stream=stream, max_completion_tokens=900, extra_headers=headers)
+        if stream:
+            assert [chunk async for chunk in reply]
+        spans = door.stack.spans.get_finished_spans()
+
+    requests = [span for span in spans if span.name == "request"]
+    assert len(requests) == 2
+    for span in requests:
+        assert (span.parent.trace_id, span.parent.span_id) == (int(TRACE, 16), int(SPAN, 16))
+        assert span.context.trace_state.to_header() == "congo=t61rcWkgMzE"
+
+
+@pytest.mark.parametrize("header", ["nonsense", f"00-{TRACE}-{SPAN}-01" + "x" * 600])
+async def test_a_traceparent_that_is_none_is_no_reason_to_fail(start_door, header):
+    async with start_door() as door:
+        completion = await door.complete(extra_headers={"traceparent": header})
+
+    assert completion.choices[0].message.content
+
+
 async def test_usage_is_what_the_ledger_has_and_forced_tokens_are_not_in_it(start_door):
     async with start_door() as door:
         completion = await door.complete(reasoning_effort="none")
