@@ -80,7 +80,7 @@ def start(redis_url: str, tiny_dir: Path, tmp_path: Path) -> StartTraced:
 
             async def worker(pool: str) -> Worker:
                 most = easy_max_budget if pool == "easy" else 3_000
-                environment = _worker_env(pool, tiny_dir, tmp_path, redis_url, most)
+                environment = worker_env(pool, tiny_dir, tmp_path, redis_url, most)
                 config = WorkerConfig.from_env(environment)
                 meters = MeterProvider([reader] if pool == "thinking" else [])
                 exits.callback(meters.shutdown)
@@ -121,7 +121,7 @@ def start(redis_url: str, tiny_dir: Path, tmp_path: Path) -> StartTraced:
     return started
 
 
-def _worker_env(
+def worker_env(
     pool: str, model_dir: Path, tmp_path: Path, redis_url: str, max_budget: int
 ) -> dict[str, str]:
     return {
