@@ -2,7 +2,7 @@
 
 Twice: the counts of needs correct the hazards, slowly and for good; the correction of coverage
 shifts the curve at the tiers' budgets, at once and within bounds. Both live in Redis and are read
-in the background; no request ever waits for Redis.
+in the background, when they have changed; no request ever waits for Redis.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ponder.changes import read_changes
 from ponder.counts import NeedCounts
 from ponder.ledger import Ledger, LedgerUnavailable
 from router.decisions import Classification, Prediction
@@ -26,6 +27,9 @@ from router.tiers import TiersOf
 _log = logging.getLogger(__name__)
 # Far above what any deployment counts in a day, far below where float64 loses whole numbers.
 _MAX_COUNT: Final = 1 << 40
+_LONGEST_UNREAD_S: Final = 300.0
+"""Then what has not changed is read too: counts fade by themselves, in windows of an hour, and a
+Redis that was emptied or restored tells of no change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,8 @@ class Predictions:
         self._tiers_of = tiers_of
         self._clock = clock
         self._observed: dict[Segment, _Observed] = {}
+        self._changed: set[Segment] = set()
+        self._looked: dict[str, _Looked] = {}
 
     def predict(self, segment: Segment, prior: Classification) -> Prediction:
         """`segment.version` is that of the classification."""
@@ -120,18 +126,49 @@ class Predictions:
             await asyncio.sleep(interval_s)
 
     async def refresh(self, segments: Iterable[Segment]) -> None:
-        """One round. Where Redis gives nothing the old counts stand."""
-        for segment in segments:
+        """One round: reads what has changed, and what was not read for long. Where Redis gives
+        nothing the old counts stand.
+        """
+        for model, group in _by_model(segments).items():
             try:
-                self._observed[segment] = await self._read(segment)
+                await self._look_for_changes(model)
             except LedgerUnavailable as error:
-                self._mark_stale(segment, error)
+                for segment in group:
+                    self._mark_stale(segment, error)
+                continue
+            for segment in filter(self._is_due, group):
+                await self._refresh(segment)
+
+    async def _look_for_changes(self, model: str) -> None:
+        looked = self._looked.get(model, _Looked(0.0, 0.0))
+        changes = await read_changes(self._ledger, model, looked.until_ms)
+        self._looked[model] = _Looked(changes.until_ms, self._clock())
+        for version, tenant in changes.segments:
+            segment = Segment(model=model, version=version, tenant=tenant)
+            if segment in self._observed:  # else it is due anyway, once it is asked for
+                self._changed.add(segment)
+
+    def _is_due(self, segment: Segment) -> bool:
+        observed = self._observed.get(segment)
+        if observed is None or not observed.is_fresh or segment in self._changed:
+            return True
+        return abs(self._clock() - observed.read_at_s) >= _LONGEST_UNREAD_S
+
+    async def _refresh(self, segment: Segment) -> None:
+        # First: what changes while it is being read is read again.
+        self._changed.discard(segment)
+        try:
+            self._observed[segment] = await self._read(segment)
+        except LedgerUnavailable as error:
+            self._mark_stale(segment, error)
 
     def _mark_stale(self, segment: Segment, error: LedgerUnavailable) -> None:
         observed = self._observed.get(segment)
         if observed and observed.is_fresh:
             _log.warning("predictions of %s keep their last counts: %s", segment, error)
-            self._observed[segment] = replace(observed, is_fresh=False)
+            # Until then it would have been told of a change.
+            read_at_s = max(observed.read_at_s, self._looked[segment.model].at_s)
+            self._observed[segment] = replace(observed, is_fresh=False, read_at_s=read_at_s)
 
     async def _read(self, segment: Segment) -> "_Observed":
         model, version, tenant = segment.model, segment.version, segment.tenant
@@ -142,6 +179,21 @@ class Predictions:
         if num_rejected := num_rejected + corrections.num_rejected:
             self._telemetry.count_rejected(num_rejected)
         return _Observed(counts, corrections.shifts, now_s, True)
+
+
+def _by_model(segments: Iterable[Segment]) -> dict[str, list[Segment]]:
+    groups: dict[str, list[Segment]] = {}
+    for segment in segments:
+        groups.setdefault(segment.model, []).append(segment)
+    return groups
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """How far the changes of a model are known, in ms of Redis, and when they were asked for."""
+
+    until_ms: float
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True)

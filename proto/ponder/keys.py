@@ -127,6 +127,13 @@ def charged(tenant: str, model: str, request_id: str) -> str:
     return f"{_of_tenant(tenant)}:charged:{_encode(model)}:{_encode(request_id)}"
 
 
+def changed(model: str) -> str:
+    """Sorted set: of each version and tenant when their counts or corrections changed last, see
+    ponder/changes.py.
+    """
+    return f"{_of_model(model)}:changed"
+
+
 def uncharged(model: str) -> str:
     """Hash: of each settled request whose charge nobody has confirmed yet what it is to be charged,
     see ponder/charges.py.

@@ -4,13 +4,15 @@
 --       3 counts of the tenant, this window (hash)   4 counts of all tenants, this window (hash)
 --       5 outcomes of the tenant, this window (hash)   6 outcomes of all, this window (hash)
 --       7 corrections of the tenant (hash)   8 traces (stream)   9 charges to be made (hash)
+--       10 what has changed (sorted set)
 -- ARGV  1 usage to keep in the marker   2 life of the marker, s   3 when the window fades, unix s
 --       4 most traces   5 life of a trace, s   6 the trace
 --       7 predicted bin   8 bins at risk   9 event bin, -1 for none
 --       10 tier decided on, 0 when the outcome tells nothing   11 missed, 0 or 1
 --       12 expected misses, millionths   13 step of the correction   14 bound of a correction
 --       15 share that an unused correction fades by   16 life of unused corrections, s
---       17 name of the charge   18 the charge   19... pairs of totals field and increment
+--       17 name of the charge   18 the charge   19 the name that changes are told by
+--       20... pairs of totals field and increment
 -- Returns nil when applied, else the usage that was settled before.
 
 local earlier = redis.call('GET', KEYS[1])
@@ -19,15 +21,16 @@ if earlier then
 end
 
 -- A script that fails half-way is not undone, so nothing is written unless every key can be.
-for i = 2, 9 do
+local kinds = {[8] = 'stream', [10] = 'zset'}
+for i = 2, 10 do
   local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'none' and found ~= (i == 8 and 'stream' or 'hash') then
+  if found ~= 'none' and found ~= (kinds[i] or 'hash') then
     return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found)
   end
 end
 
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-for i = 19, #ARGV, 2 do
+for i = 20, #ARGV, 2 do
   redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1])
 end
 -- The plan is in another slot. Whoever settles charges next; if it dies before, this is found.
@@ -92,4 +95,12 @@ local now_ms = tonumber(string.match(id, '^%d+'))
 local oldest_ms = now_ms - tonumber(ARGV[5]) * 1000
 redis.call('XTRIM', KEYS[8], 'MINID', string.format('%.0f', oldest_ms))
 redis.call('EXPIRE', KEYS[8], ARGV[5])
+
+-- Told by the times of the traces, which never go back.
+if num_at_risk > 0 or tier > 0 then
+  redis.call('ZADD', KEYS[10], now_ms, ARGV[19])
+  local faded_ms = now_ms - tonumber(ARGV[16]) * 1000
+  redis.call('ZREMRANGEBYSCORE', KEYS[10], '-inf', string.format('%.0f', faded_ms))
+  redis.call('EXPIRE', KEYS[10], ARGV[16])
+end
 return nil

@@ -56,6 +56,7 @@ def script_keys(record: Settlement, config: LedgerConfig) -> list[str]:
         keys.corrections(model, version, tenant),
         keys.traces(model),
         keys.uncharged(model),
+        keys.changed(model),
     ]
 
 
@@ -73,10 +74,16 @@ def script_arguments(record: Settlement, config: LedgerConfig) -> list[str | int
         *_outcome_arguments(Outcome.of(record), config),
         life_s,
         *charge_arguments(spent_of(record)),
+        change_member(record.classifier_version, record.tenant),
     ]
     for field, increment in Totals.of(record.usage).to_hash().items():
         arguments += [field, increment]
     return arguments
+
+
+def change_member(version: str, tenant: str) -> str:
+    """The name that changes of these counts and corrections are told by, see ponder/changes.py."""
+    return json.dumps([version, tenant])
 
 
 def _need_arguments(record: Settlement) -> list[int]:

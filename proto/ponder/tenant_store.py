@@ -113,6 +113,8 @@ class StoredTenants:
     problems: list[str]
     is_blank: bool
     """No tenant was ever stored here: new, emptied, or a copy that has nothing yet."""
+    num_changes: bytes
+    """As Redis has it; empty where none was counted."""
 
 
 class TenantStore:
@@ -132,7 +134,17 @@ class TenantStore:
         reply = cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(keys.TENANTS))
         found = await self._call(reply)
         records, problems = _parsed(found)
-        return StoredTenants(records=records, problems=problems, is_blank=not found)
+        return StoredTenants(
+            records=records,
+            problems=problems,
+            is_blank=not found,
+            num_changes=found.get(_CHANGES.encode(), b""),
+        )
+
+    async def read_num_changes(self) -> bytes:
+        """By which a reader knows whether it has to read again; see StoredTenants."""
+        reply = cast("Awaitable[bytes | None]", self._client.hget(keys.TENANTS, _CHANGES))
+        return await self._call(reply) or b""
 
     async def change(self, edit: Callable[[Records], TenantRecord]) -> TenantRecord:
         """Stores what `edit` makes of all the records. It is called again when somebody else

@@ -99,17 +99,17 @@ async def poison_costs(url: str, history: int) -> dict[str, float]:
     requests of the steady tenant, what it gets without, and by how much the other tenant's moved.
     """
     variant = VARIANTS[0]
-    async with (
-        _learning(url, variant, _Clock(history + AFTER)) as (_, predictions),
-        Redis.from_url(url) as raw,
-    ):
-        victim, other = (
-            Segment(model=f"{variant.name}-0", version="1", tenant=name)
-            for name in ("steady", "doubling")
-        )
-        means: dict[str, tuple[float, float]] = {}
-        for poison in ("0", *_POISONS):
-            fields: dict[FieldT, EncodableT] = {str(int(tier)): poison for tier in TIERS}
+    victim, other = (
+        Segment(model=f"{variant.name}-0", version="1", tenant=name)
+        for name in ("steady", "doubling")
+    )
+    means: dict[str, tuple[float, float]] = {}
+    for poison in ("0", *_POISONS):
+        fields: dict[FieldT, EncodableT] = {str(int(tier)): poison for tier in TIERS}
+        async with (
+            _learning(url, variant, _Clock(history + AFTER)) as (_, predictions),
+            Redis.from_url(url) as raw,
+        ):
             await raw.hset(keys.corrections(victim.model, "1", "steady"), mapping=fields)
             await predictions.refresh([victim, other])
             means[poison] = _mean_budget(predictions, victim), _mean_budget(predictions, other)

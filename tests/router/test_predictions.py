@@ -11,6 +11,7 @@ import pytest
 import redis
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from redis.asyncio import Redis
 
 from ponder import keys
 from ponder.bins import NUM_NEED_BINS
@@ -18,6 +19,7 @@ from ponder.counts import NeedCounts
 from ponder.ledger import Ledger, LedgerConfig
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_SIMPLE
+from router.bench.simulated_tenant import SimulatedTenant
 from router.decisions import Classification
 from router.predictions import Counts, Predictions, Segment
 from router.survival import SurvivalCurve
@@ -163,6 +165,80 @@ async def test_a_key_of_the_wrong_type_makes_only_its_tenant_stale(predictions, 
 
     assert predictions.staleness(broken)
     assert not predictions.staleness(SEGMENT)
+
+
+class CountingLedger(Ledger):
+    """Notes whose counts are read."""
+
+    def __init__(self, client: Redis, config: LedgerConfig) -> None:
+        super().__init__(client, config)
+        self.read: list[str | None] = []
+
+    async def read_counts(
+        self, model: str, version: str, now_s: float, tenant: str | None = None
+    ) -> NeedCounts:
+        self.read.append(tenant)
+        return await super().read_counts(model, version, now_s, tenant)
+
+    def take_read(self) -> list[str | None]:
+        found, self.read = self.read, []
+        return found
+
+
+@pytest.fixture
+def watched(ledger: Ledger) -> CountingLedger:
+    return CountingLedger(ledger.client, ledger.config)
+
+
+async def test_of_many_tenants_only_those_are_read_again_that_have_changed(watched):
+    predictions = Predictions(watched, 50.0, Telemetry(MeterProvider()), lambda _: TierTable())
+    segments = [replace(SEGMENT, tenant=f"t{number}") for number in range(50)]
+    active = [
+        SimulatedTenant(segments[number], predictions, watched, time.time, number)
+        for number in (7, 30)
+    ]
+    await predictions.refresh(segments)
+    assert sorted(watched.take_read()) == sorted(segment.tenant for segment in segments)
+    await predictions.refresh(segments)
+    assert watched.take_read() == []
+
+    before = predictions.predict(segments[7], PRIOR).curve.points
+    for tenant in active * 20:
+        await tenant.run(4.0)
+    await predictions.refresh(segments)
+
+    assert watched.take_read() == ["t7", "t30"]
+    assert predictions.predict(segments[7], PRIOR).curve.points != before
+    # The newest change may have been followed by another within its millisecond.
+    await predictions.refresh(segments)
+    assert set(watched.take_read()) <= {"t7", "t30"}
+
+
+async def test_a_change_is_not_lost_to_who_asks_for_a_part_only(watched):
+    """A version that is about to serve is read by itself."""
+    predictions = Predictions(watched, 50.0, Telemetry(MeterProvider()), lambda _: TierTable())
+    await predictions.refresh([SEGMENT, OTHER])
+    await SimulatedTenant(OTHER, predictions, watched, time.time, 1).run()
+    watched.take_read()
+
+    await predictions.refresh([SEGMENT])
+    assert watched.take_read() == []
+    await predictions.refresh([SEGMENT, OTHER])
+    assert watched.take_read() == ["other"]
+
+
+async def test_what_has_not_changed_is_read_after_a_while_too(watched):
+    now_s = [time.time()]
+    predictions = Predictions(
+        watched, 50.0, Telemetry(MeterProvider()), lambda _: TierTable(), lambda: now_s[0]
+    )
+    await predictions.refresh([SEGMENT, OTHER])
+    watched.take_read()
+
+    for passed_s, num_read in ((299.0, 0), (2.0, 2), (299.0, 0)):
+        now_s[0] += passed_s
+        await predictions.refresh([SEGMENT, OTHER])
+        assert len(watched.take_read()) == num_read
 
 
 async def test_a_few_hundred_requests_of_another_kind_change_the_tier(start, classifier_path):

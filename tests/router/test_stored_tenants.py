@@ -3,16 +3,22 @@
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
+import pytest
 import redis.asyncio
 
 from ponder import keys
+from ponder.ledger import Ledger, LedgerConfig
 from ponder.plans import TenantPlan
-from ponder.tenant_store import TenantRecord, TenantStore
+from ponder.tenant_store import StoredTenants, TenantRecord, TenantStore
 from ponder.v1 import reasoner_pb2 as pb
 from ponder.v1.budget_pb2 import TIER_COMPLEX, TIER_MODERATE
+from router.tenant_upkeep import TenantUpkeep
+from router.tenants import Tenants
 from tests.router.conftest import DEADLINE_S, Stack, eventually, request
 
 KEY = "ponder-secret"
@@ -105,6 +111,50 @@ async def test_an_unreadable_record_lets_its_tenant_in_no_more_and_no_other_out(
         await status_when(stack, grpc.StatusCode.OK, key="k2")
         async with redis.asyncio.Redis.from_url(redis_url) as client:
             await client.hset(keys.TENANTS, "acme", '{"plan": {"max_tier": "all"}}')
+            await client.hincrby(keys.TENANTS, "", 1)  # as whoever changes one does
 
         await status_when(stack, grpc.StatusCode.UNAUTHENTICATED)
         assert await status(stack, key="k2") == grpc.StatusCode.OK
+
+
+class CountingStore(TenantStore):
+    num_reads = 0
+
+    async def read(self) -> StoredTenants:
+        self.num_reads += 1
+        return await super().read()
+
+
+@pytest.fixture
+async def ledger(redis_url: str) -> AsyncIterator[Ledger]:
+    opened = Ledger.from_url(redis_url, LedgerConfig(timeout_s=20))
+    yield opened
+    await opened.close()
+
+
+async def test_all_tenants_are_read_only_when_one_was_changed(config, ledger):
+    now_s, tenants = [0.0], Tenants(())
+    config = replace(config, stored_tenants=True)
+    upkeep = TenantUpkeep(config, ledger, tenants, lambda: now_s[0])
+    store = upkeep._store = CountingStore.beside(ledger)
+
+    async def num_reads(rounds: int) -> int:
+        before = store.num_reads
+        for _ in range(rounds):
+            await upkeep.refresh()
+        return store.num_reads - before
+
+    async def add(name: str) -> None:
+        await store.change(lambda _: TenantRecord(name=name, plan=TenantPlan(), created_at_s=0.0))
+
+    await add("acme")
+    assert await num_reads(10) == 1
+    await add("other")
+    assert await num_reads(10) == 1
+    assert set(tenants.names) == {"acme", "other"}
+    await store.remove("acme")
+    assert await num_reads(10) == 1
+    assert set(tenants.names) == {"other"}
+
+    now_s[0] += 61.0  # whoever changed one without a word is found out
+    assert await num_reads(10) == 1
