@@ -12,7 +12,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from ponder import rpc
-from ponder.ledger import Feedback, Ledger, LedgerUnavailable
+from ponder.feedback import Feedback
+from ponder.ledger import Ledger, LedgerUnavailable
 from ponder.tracing import UNTRACED, Trace
 from ponder.v1 import reasoner_pb2 as pb
 from router import spans

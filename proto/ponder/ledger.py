@@ -13,12 +13,12 @@ from typing import Self, TypeVar, cast
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.typing import EncodableT, FieldT
 
 from ponder import keys
 from ponder.charges import Charges, spent_of
 from ponder.corrections import Corrections
 from ponder.counts import NeedCounts, Totals
+from ponder.feedback import Feedback
 from ponder.outcomes import Outcomes
 from ponder.quotas import Quotas
 from ponder.redis_call import LedgerUnavailable as LedgerUnavailable
@@ -43,17 +43,6 @@ class Duplicate:
     """The request had been settled before, with this usage; nothing was changed."""
 
     usage: Usage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feedback:
-    """Whether the answer of a request was right. `score` is finer, 0 to 1. Time is unix."""
-
-    tenant: str
-    request_id: str
-    correct: bool
-    score: float | None
-    given_at_s: float
 
 
 class Ledger:
@@ -240,17 +229,10 @@ class Ledger:
 
     async def record_feedback(self, feedback: Feedback) -> None:
         """Keeps the feedback as long as a trace; a later one for the same request stands."""
-        record: dict[FieldT, EncodableT] = {
-            "tenant": feedback.tenant,
-            "request_id": feedback.request_id,
-            "correct": int(feedback.correct),
-            "score": "" if feedback.score is None else feedback.score,
-            "given_at_s": feedback.given_at_s,
-        }
         config = self._config
         oldest_ms = int((feedback.given_at_s - config.trace_life_s) * 1e3)
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.xadd(keys.FEEDBACK, record, maxlen=config.max_traces)
+        pipeline.xadd(keys.FEEDBACK, feedback.to_record(), maxlen=config.max_traces)
         pipeline.xtrim(keys.FEEDBACK, minid=max(0, oldest_ms), approximate=False)
         pipeline.expire(keys.FEEDBACK, config.trace_life_s)
         await execute(self._config.timeout_s, pipeline)
@@ -258,17 +240,7 @@ class Ledger:
     async def read_feedback(self, after_id: str = "0") -> AsyncIterator[tuple[str, Feedback]]:
         """Feedback with its stream id, oldest first, from after `after_id`."""
         async for entry_id, record in self._read_stream(keys.FEEDBACK, after_id):
-            score = record[b"score"]
-            yield (
-                entry_id,
-                Feedback(
-                    tenant=record[b"tenant"].decode(),
-                    request_id=record[b"request_id"].decode(),
-                    correct=record[b"correct"] == b"1",
-                    score=float(score) if score else None,
-                    given_at_s=float(record[b"given_at_s"]),
-                ),
-            )
+            yield entry_id, Feedback.from_record(record)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -9,7 +9,8 @@ import redis.asyncio
 
 from ponder import bins, keys
 from ponder.counts import NeedCounts, Totals
-from ponder.ledger import Duplicate, Feedback, Ledger, LedgerConfig, LedgerUnavailable, Settled
+from ponder.feedback import Feedback
+from ponder.ledger import Duplicate, Ledger, LedgerConfig, LedgerUnavailable, Settled
 from ponder.v1 import budget_pb2
 
 NOW_S = 1_800_000_000.0
