@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,7 @@ _LOAD: Final = 0.85
 _WHOLE = Scale(jobs=4_000, seeds=3, large_jobs=120_000)
 _QUICK = Scale(jobs=400, seeds=1, large_jobs=0, is_whole=False)
 _PROMPTS, _QUICK_PROMPTS = 600, 40
+_HEADLINES = {"": "ponder", "uncapped_": "ponder_uncapped", "open_": "ponder_open"}
 _TABLE_WIDTH = 150
 
 
@@ -60,6 +61,11 @@ _TABLE_WIDTH = 150
     help="Only the scenarios whose names begin so, such as real and deadline; may be repeated.",
 )
 @click.option(
+    "--jobs",
+    type=click.IntRange(min=10),
+    help="Jobs of each simulation but the large one.  [default: 4000]",
+)
+@click.option(
     "--processes", default=2, show_default=True, type=click.IntRange(min=1), help="Runs at once."
 )
 @click.option(
@@ -74,11 +80,13 @@ def blocking(
     traces_path: Path | None,
     arrivals_path: Path | None,
     only: tuple[str, ...],
+    jobs: int | None,
     processes: int,
     plot_path: Path | None,
 ) -> None:
     """Easy requests beside hard ones: slowdown by load, against five other ways to queue."""
     scale = _QUICK if quick else _WHOLE
+    scale = scale if jobs is None else replace(scale, jobs=jobs)
     try:
         workloads = _workloads(traces_path, arrivals_path, quick)
     except (DatasetError, ValueError) as error:
@@ -129,8 +137,11 @@ def _run(run: Run) -> Result:
 
 
 def _report(results: Results) -> BenchReport:
-    ours, uncapped = headline(results, "ponder"), headline(results, "ponder_uncapped")
-    named = {**ours, **{f"uncapped_{name}": found for name, found in uncapped.items()}}
+    named = {
+        f"{prefix}{name}": found
+        for prefix, policy in _HEADLINES.items()
+        for name, found in headline(results, policy).items()
+    }
     return BenchReport(
         name="blocking",
         figures={name: mean for name, (mean, _, _) in named.items()},

@@ -114,6 +114,11 @@ def ponder_uncapped(setting: Setting, jobs: Jobs) -> Result:
     return _ponder(setting, jobs, ANY_TOKENS)
 
 
+def ponder_open(setting: Setting, jobs: Jobs) -> Result:
+    """Without the cap, and in the easy pool those past their probation keep no slot."""
+    return _ponder(setting, jobs, ANY_TOKENS, demoted_floor=0.0)
+
+
 def ponder_shuffled(setting: Setting, jobs: Jobs) -> Result:
     return ponder(setting, jobs.with_predictions_shuffled(_SHUFFLE_SEED + setting.seed))
 
@@ -125,6 +130,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
     "srpt": srpt,
     "ponder": ponder,
     "ponder_uncapped": ponder_uncapped,
+    "ponder_open": ponder_open,
     "ponder_shuffled": ponder_shuffled,
 }
 
@@ -198,10 +204,15 @@ def _split(
     return result(setting, jobs, finish_s)
 
 
-def _ponder(setting: Setting, jobs: Jobs, easy_cap: int) -> Result:
-    shape = setting.shape
-    config = worker_config(shape.slots, _longest_tokens(jobs))
-    workers = [SimulatedWorker(config, setting.model) for _ in range(shape.workers)]
+def _ponder(setting: Setting, jobs: Jobs, easy_cap: int, **of_easy: float) -> Result:
+    """`of_easy`: configuration of the easy pool's workers, where it is not the default."""
+    shape, longest = setting.shape, _longest_tokens(jobs)
+    easy, thinking = (
+        worker_config(shape.slots, longest, **of_easy),
+        worker_config(shape.slots, longest),
+    )
+    configs = [easy] * shape.easy + [thinking] * (shape.workers - shape.easy)
+    workers = [SimulatedWorker(config, setting.model) for config in configs]
     views = [
         WorkerView(index, POOL_EASY, shape.slots, easy_cap)
         if index < shape.easy

@@ -131,12 +131,13 @@ def test_the_simulated_router_is_configured_as_the_real_one():
     assert usual_demoted_slots(64) == 64 * worker_config(4).demoted_floor
 
 
-def test_no_hard_work_however_much_refuses_an_easy_request(setting):
+@pytest.mark.parametrize("policy", ["ponder", "ponder_open"])
+def test_no_hard_work_however_much_refuses_an_easy_request(setting, policy):
     """The share of easy ones that are refused stands beside every slowdown: it counts only who was
     answered."""
     tripled = replace(setting, mix=Mix(0.8, hard_factor=3.0), count=1_000)
 
-    assert run("ponder", tripled).easy_refused == 0.0
+    assert run(policy, tripled).easy_refused == 0.0
 
 
 @pytest.mark.parametrize("text", ["", "t_s\n1\n", "when\n1\n2\n", "t_s\n1\nsoon\n"])
@@ -150,7 +151,8 @@ def test_a_file_of_arrivals_that_is_none_is_refused_by_name(tmp_path, text):
 
 def test_the_command_reports_every_policy(tmp_path):
     path = tmp_path / "blocking.json"
-    done = CliRunner().invoke(blocking, ["--quick", "--json", str(path), "--only", "real"])
+    arguments = ["--quick", "--json", str(path), "--only", "real", "--jobs", "300"]
+    done = CliRunner().invoke(blocking, arguments)
 
     assert done.exit_code == 0, done.output
     report = json.loads(path.read_text())
@@ -158,7 +160,18 @@ def test_the_command_reports_every_policy(tmp_path):
     assert report["figures"]["mean_over_srpt"] >= 1.0
     named = {f"real_{policy}_mean_s" for policy in POLICIES}
     assert named <= set(report["controls"])
-    assert not any(name.startswith("two_class") for name in report["controls"])
+    assert report["figures"]["open_mean_over_srpt"] >= 1.0
+    assert not any(name.startswith(("two_class", "processes")) for name in report["controls"])
+
+
+def test_scenarios_that_are_none_are_refused(monkeypatch):
+    monkeypatch.setattr(
+        "workers.bench.blocking.command.think_outcomes", lambda count: two_classes()
+    )
+    done = CliRunner().invoke(blocking, ["--quick", "--only", "unreal"])
+
+    assert done.exit_code == 2
+    assert "unreal" in done.output
 
 
 def test_figures_are_those_of_the_scenarios_that_were_run(setting):
