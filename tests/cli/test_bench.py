@@ -12,10 +12,10 @@ PONDER = (sys.executable, "-c", "from ponder.cli import main; main()")
 TIMEOUT_S = 180
 
 
-def quick(name: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+def quick(name: str, *options: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
     """What `ponder bench NAME --quick --json -` prints, and nothing else may be on stdout."""
     done = subprocess.run(
-        [*PONDER, "bench", name, "--quick", "--json", "-"],
+        [*PONDER, "bench", name, "--quick", "--json", "-", *options],
         capture_output=True,
         text=True,
         timeout=timeout_s,
@@ -65,3 +65,19 @@ def test_cycle_goes_through_all_phases_and_refuses_the_worse():
     # Too few for the gate to judge by, which it must say: the new one is forced.
     assert figures["forced"] == 1
     assert figures["traces_repeated"] > 1
+
+
+def test_blocking_asks_real_processes_and_the_same_as_one_queue():
+    # Four workers start, which a busy machine makes wait.
+    report = quick("blocking", "--only", "processes", timeout_s=600)
+
+    figures, controls = report["figures"], report["controls"]
+    num_asked = figures["processes_easy"] + figures["processes_hard"]
+    for subject in (figures, {name.replace("one_queue_", ""): controls[name] for name in controls}):
+        assert subject["processes_easy"] + subject["processes_hard"] == num_asked > 0
+        assert subject["processes_failed"] == 0
+        assert subject["processes_easy_p99_slowdown"] > 0
+    # Nothing but the load cuts or refuses: the one queue does neither.
+    assert controls["processes_one_queue_refused"] == controls["processes_one_queue_cut"] == 0
+    assert controls["processes_capacity_tokens_per_s"] > 0
+    assert not any(name.startswith("real") for name in controls)

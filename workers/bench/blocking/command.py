@@ -2,7 +2,7 @@
 
 The scheduler of the workers and the router's policy, admission and choice of workers run as they
 are, in simulated time; needs and predictions are those of real requests. Every policy gets the same
-jobs.
+jobs. And at small scale all of it runs in real processes, beside one queue.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from workers.bench.blocking.figures import Results, Run, Scale, headline, mean_r
 from workers.bench.blocking.jobs import Mix, Outcomes, read_gaps
 from workers.bench.blocking.outcomes import read_outcomes, think_outcomes, two_classes
 from workers.bench.blocking.plot import draw
+from workers.bench.blocking.processes import course
+from workers.bench.blocking.processes.report import Report
 from workers.bench.blocking.scenario import Result
 from workers.bench.blocking.service import StepModel
 
@@ -38,6 +40,7 @@ _QUICK = Scale(jobs=400, seeds=1, large_jobs=0, is_whole=False)
 _PROMPTS, _QUICK_PROMPTS = 600, 40
 _HEADLINES = {"": "ponder", "uncapped_": "ponder_uncapped", "open_": "ponder_open"}
 _TABLE_WIDTH = 150
+_PROCESSES = "processes"
 
 
 @click.command()
@@ -58,7 +61,8 @@ _TABLE_WIDTH = 150
     "--only",
     multiple=True,
     metavar="BEGINNING",
-    help="Only the scenarios whose names begin so, such as real and deadline; may be repeated.",
+    help="Only the scenarios whose names begin so, such as real, deadline or processes; may be "
+    "repeated.",
 )
 @click.option(
     "--jobs",
@@ -85,20 +89,17 @@ def blocking(
     plot_path: Path | None,
 ) -> None:
     """Easy requests beside hard ones: slowdown by load, against five other ways to queue."""
-    scale = _QUICK if quick else _WHOLE
-    scale = scale if jobs is None else replace(scale, jobs=jobs)
-    try:
-        workloads = _workloads(traces_path, arrivals_path, quick)
-    except (DatasetError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    runs = list(plan_runs(workloads, StepModel.roofline(), scale))
-    runs = [run for run in runs if not only or run.scenario.startswith(only)]
-    if not runs:
-        raise click.UsageError(f"--only: no scenario begins with {' or '.join(only)}")
-    results = _run_all(runs, processes)
-    report = _report(results)
+    results: Results = {}
+    served = None
+    if _runs_processes(only):
+        served = Report.of(course.take(course.QUICK if quick else course.Plan()))
+    if not only or not all(map(_PROCESSES.startswith, only)):
+        scale = _QUICK if quick else _WHOLE
+        scale = scale if jobs is None else replace(scale, jobs=jobs)
+        results = _simulate(traces_path, arrivals_path, only, processes, scale)
+    report = _report(results, served)
     if json_path != "-":
-        _show(results, report)
+        _show(results, served, report)
     if json_path:
         report.write_json(json_path)
     if plot_path:
@@ -106,14 +107,36 @@ def blocking(
         click.echo(f"drew {plot_path}", err=True)
 
 
+def _runs_processes(only: tuple[str, ...]) -> bool:
+    return not only or _PROCESSES.startswith(only)
+
+
+def _simulate(
+    traces_path: Path | None,
+    arrivals_path: Path | None,
+    only: tuple[str, ...],
+    processes: int,
+    scale: Scale,
+) -> Results:
+    try:
+        workloads = _workloads(traces_path, arrivals_path, scale)
+    except (DatasetError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    runs = list(plan_runs(workloads, StepModel.roofline(), scale))
+    runs = [run for run in runs if not only or run.scenario.startswith(only)]
+    if not runs:
+        raise click.UsageError(f"--only: no scenario begins with {' or '.join(only)}")
+    return _run_all(runs, processes)
+
+
 def _workloads(
-    traces_path: Path | None, arrivals_path: Path | None, quick: bool
+    traces_path: Path | None, arrivals_path: Path | None, scale: Scale
 ) -> Mapping[str, tuple[Outcomes, Mix]]:
     if traces_path is not None:
         outcomes = read_outcomes(traces_path)
     else:
         click.echo("the reference model thinks", err=True)
-        outcomes = think_outcomes(_QUICK_PROMPTS if quick else _PROMPTS)
+        outcomes = think_outcomes(_PROMPTS if scale.is_whole else _QUICK_PROMPTS)
     found = {"real": (outcomes, Mix(_LOAD)), "two_class": (two_classes(), Mix(_LOAD))}
     if arrivals_path is not None:
         found["trace"] = (outcomes, Mix(_LOAD, gaps=read_gaps(arrivals_path)))
@@ -136,26 +159,38 @@ def _run(run: Run) -> Result:
     return scenario.run(run.policy, run.setting)
 
 
-def _report(results: Results) -> BenchReport:
+def _report(results: Results, served: Report | None) -> BenchReport:
     named = {
         f"{prefix}{name}": found
         for prefix, policy in _HEADLINES.items()
         for name, found in headline(results, policy).items()
     }
+    figures = {name: mean for name, (mean, _, _) in named.items()}
+    intervals = {name: (low, high) for name, (_, low, high) in named.items()}
     return BenchReport(
         name="blocking",
-        figures={name: mean for name, (mean, _, _) in named.items()},
-        intervals={name: (low, high) for name, (_, low, high) in named.items()},
+        figures={**figures, **(served.figures if served else {})},
+        intervals={**intervals, **(served.intervals if served else {})},
         controls={
-            f"{name}_{policy}_{field.name}": getattr(mean_result(runs), field.name)
-            for (name, policy), runs in results.items()
-            for field in fields(Result)
+            **(served.controls if served else {}),
+            **{
+                f"{name}_{policy}_{field.name}": getattr(mean_result(runs), field.name)
+                for (name, policy), runs in results.items()
+                for field in fields(Result)
+            },
         },
     )
 
 
-def _show(results: Results, report: BenchReport) -> None:
+def _show(results: Results, served: Report | None, report: BenchReport) -> None:
     console = Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH)
+    if results:
+        _show_simulated(console, results, report)
+    if served:
+        console.print(served.table)
+
+
+def _show_simulated(console: Console, results: Results, report: BenchReport) -> None:
     table = Table(title=f"16 slots unless large, simulated; {report.device}")
     table.add_column("scenario", no_wrap=True)
     table.add_column("policy", no_wrap=True)
@@ -174,6 +209,8 @@ def _show(results: Results, report: BenchReport) -> None:
     for column in ("figure", "mean", "lowest", "highest"):
         figures.add_column(column, justify="left" if column == "figure" else "right")
     for name, value in report.figures.items():
+        if name.startswith(_PROCESSES):
+            continue
         interval = [f"{bound:.3g}" for bound in report.intervals.get(name, ())]
         figures.add_row(name, f"{value:.3g}", *interval)
     console.print(figures)

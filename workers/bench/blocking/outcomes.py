@@ -42,26 +42,29 @@ def read_outcomes(path: Path) -> Outcomes:
 
 def think_outcomes(count: int) -> Outcomes:
     """Let the reference model think about so many prompts to the end; takes some minutes."""
-    return _predicted(list(_think(count)))
+    return _predicted([outcome for _, _, outcome in think(count, _BUDGET_TOKENS)])
 
 
-def _think(num_prompts: int) -> Iterator[Outcome]:
+def think(num_prompts: int, budget_tokens: int) -> Iterator[tuple[str, int, Outcome]]:
+    """Prompt, seed and outcome of as many, as they end."""
     directory = Path(str(importlib.resources.files("workers"))) / "reference"
     runner = RolloutRunner(directory, batch=_BATCH, temperature=None, threads=1, stops_early=False)
     prompts = dict(zip(map(str, range(num_prompts)), _unseen_prompts(), strict=False))
     requests = (
-        runner.request(name, prompt, _BUDGET_TOKENS, seed=int(name))
+        runner.request(name, prompt, budget_tokens, seed=int(name))
         for name, prompt in prompts.items()
     )
     for rollout in runner.run(requests):
         assert rollout.finished is not None
-        yield Outcome(
-            ids=tuple(encode(prompts[rollout.request_id]).tolist()),
+        prompt = prompts[rollout.request_id]
+        outcome = Outcome(
+            ids=tuple(encode(prompt).tolist()),
             thinking_tokens=rollout.finished.usage.thinking_tokens,
-            budget_tokens=_BUDGET_TOKENS,
+            budget_tokens=budget_tokens,
             stop=budget_pb2.ThinkingStop.Value(f"THINKING_STOP_{rollout.finished.stop.name}"),
             family="",
         )
+        yield prompt, int(rollout.request_id), outcome
 
 
 def _unseen_prompts() -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""The part of `ponder bench blocking` that runs real processes, beside the simulation."""
