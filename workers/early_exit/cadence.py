@@ -30,6 +30,11 @@ class Cadence:
             return
         if outcome.entropy < _MUCH_SURER * self._last_entropy:
             self._gap = float(rules.min_gap_tokens)
-        self._next_tokens = outcome.thinking_tokens + int(self._gap)
-        self._gap = min(self._gap * rules.backoff, float(rules.max_gap_tokens))
+        self.wait(outcome.thinking_tokens)
         self._last_entropy = outcome.entropy
+
+    def wait(self, thinking_tokens: int) -> None:
+        """Leave a gap after so much thinking, and a wider one the next time."""
+        rules = self._rules
+        self._next_tokens = thinking_tokens + int(self._gap)
+        self._gap = min(self._gap * rules.backoff, float(rules.max_gap_tokens))

@@ -67,7 +67,7 @@ class EarlyExit:
                 if watch.wants_trial and _thinks(sequence):
                     self._start_trial(engine, sequence, watch)
 
-    def _watch(self, sequence: Sequence) -> Watch:
+    def _watch(self, sequence: Sequence) -> Watch[Trial]:
         """The watch of a request, up to its newest token."""
         watch = sequence.watch
         if watch is None:
@@ -75,7 +75,6 @@ class EarlyExit:
             watch = sequence.watch = Watch(
                 self._rules,
                 self._make_judge(self._rules),
-                self._step_end_ids,
                 request.thinking_budget,
                 request.thinking_prefix_ids,
                 cadence=self._make_cadence(self._rules),
@@ -83,10 +82,10 @@ class EarlyExit:
         assert isinstance(watch, Watch)
         num_new = sequence.thinking.thinking_tokens - watch.thinking_tokens
         for token in sequence.ids[len(sequence.ids) - num_new :]:
-            watch.feed(token)
+            watch.feed(token, ends_step=token in self._step_end_ids)
         return watch
 
-    def _start_trial(self, engine: LLMEngine, sequence: Sequence, watch: Watch) -> None:
+    def _start_trial(self, engine: LLMEngine, sequence: Sequence, watch: Watch[Trial]) -> None:
         """Without room for a branch there is no trial: the thinking goes on."""
         suffix = (*engine.tokens.natural_close_ids, *self._trial_ids)
         try:
@@ -102,7 +101,7 @@ class EarlyExit:
             watch.begin(Trial(branch, self._reader, by_repetition=watch.repeats))
 
     def _read_trial(
-        self, engine: LLMEngine, sequence: Sequence, watch: Watch, trial: Trial
+        self, engine: LLMEngine, sequence: Sequence, watch: Watch[Trial], trial: Trial
     ) -> None:
         if trial.is_lost:
             watch.trial = None

@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
 from workers.early_exit.cadence import Cadence
 from workers.early_exit.judge import Judge
 from workers.early_exit.repetition import RepetitionMeter
 from workers.early_exit.rules import ExitRules
-from workers.early_exit.trial import Trial, TrialOutcome
+from workers.early_exit.trial import TrialOutcome
 from workers.engine import ThinkingStop
 
 _REPETITION_GAP_TOKENS = 16
 """Repetition lasts: this often while it does, a trial may ask whether it has an answer."""
 
 
-class Watch:
+class Live(Protocol):
+    """A trial that runs, wherever it does."""
+
+    by_repetition: bool
+
+
+LiveTrial = TypeVar("LiveTrial", bound=Live)
+
+
+class Watch(Generic[LiveTrial]):
     """Decides for one request when to try an answer, and when its thinking has done its work."""
 
     def __init__(
         self,
         rules: ExitRules,
         judge: Judge,
-        step_end_ids: frozenset[int],
         budget_tokens: int,
         thinking_prefix: Sequence[int] = (),
         *,
         cadence: Cadence | None = None,
     ) -> None:
         """`thinking_prefix`: what was thought before this watch began."""
-        self.trial: Trial | None = None
+        self.trial: LiveTrial | None = None
         self.thinking_tokens = len(thinking_prefix)
         self._rules = rules
         self._judge = judge
-        self._step_end_ids = step_end_ids
         self._budget_tokens = budget_tokens
         self._cadence = cadence or Cadence(rules)
         self._meter = RepetitionMeter(rules.repetition_window)
@@ -47,15 +55,15 @@ class Watch:
         for token in thinking_prefix[-2 * rules.repetition_window - 1 :]:
             self._meter.feed(token)
 
-    def feed(self, token: int) -> None:
-        """Take the next thinking token."""
+    def feed(self, token: int, *, ends_step: bool) -> None:
+        """Take the next thinking token, with which a step of the thinking may end."""
         self._was_step_end = self._is_step_end
         self._was_similar = self._meter.similarity > self._rules.repetition
         if not self._was_similar:
             self._num_loop_trials = 0
         self.thinking_tokens += 1
         self._meter.feed(token)
-        self._is_step_end = token in self._step_end_ids
+        self._is_step_end = ends_step
 
     @property
     def wants_trial(self) -> bool:
@@ -70,11 +78,16 @@ class Watch:
         """Whether the thinking repeated itself, and no trial asked yet what came of it."""
         return self._was_similar and self.thinking_tokens > self._next_repetition_tokens
 
-    def begin(self, trial: Trial) -> None:
+    def begin(self, trial: LiveTrial) -> None:
         """A trial has started before the newest token."""
         self.trial = trial
         if trial.by_repetition:
             self._next_repetition_tokens = self.thinking_tokens + _REPETITION_GAP_TOKENS
+
+    def lose(self) -> None:
+        """The trial came to no outcome: the next one waits as it does after an unsure one."""
+        self.trial = None
+        self._cadence.wait(self.thinking_tokens)
 
     def end(self, outcome: TrialOutcome, *, by_repetition: bool) -> ThinkingStop | None:
         """The trial said something. Returns how the thinking stops; None when it goes on."""

@@ -11,6 +11,9 @@ Only the engine is replaced; requests, settlements, load and drain are the worke
     markers.py       what opens and closes the thinking
     prompts.py       from a request on the wire to the engine's
     token_source.py  one completion over as many calls as it takes, each token once
+    odds.py          how sure the model was of a token, by the server's log-probabilities
+    early_exit.py    whether thinking stops early here, and why not
+    trials.py        trial answers of one request, calls beside its thinking
     run.py           one request: think within the budget, close, answer
     outbox.py        what a request has produced, on its way to its reader
     engine.py        all requests, with a queue

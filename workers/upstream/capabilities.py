@@ -1,7 +1,9 @@
 """What the server is and offers, found out by asking it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from workers.upstream.dialects import Dialect
@@ -11,12 +13,19 @@ from workers.upstream.sglang import Sglang
 from workers.upstream.vllm import Vllm
 from workers.upstream.wire import Json, Wire
 
+_YES_OR_NO: Final = MappingProxyType({None: "not told", True: "yes", False: "no"})
+_VLLM_PREFIX_CACHING: Final = re.compile(
+    r'^vllm:cache_config_info\{.*\benable_prefix_caching="(True|False)"', re.MULTILINE
+)
 _SERVER_INFO: Final = ("/server_info", "/get_server_info")  # newer and older SGLang
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """None: the server does not tell. `reserved_texts` are special tokens it does tell."""
+    """None: the server does not tell. `reserved_texts` are special tokens it does tell.
+
+    `caches_prefixes`: equal beginnings of prompts are computed once.
+    """
 
     dialect: Dialect
     model: str
@@ -24,6 +33,7 @@ class Capabilities:
     max_model_len: int | None
     max_running: int | None
     vocab_size: int | None
+    caches_prefixes: bool | None
     reserved_texts: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
@@ -34,7 +44,7 @@ class Capabilities:
             f"at once {_told(self.max_running, 'requests')}, "
             f"vocabulary {_told(self.vocab_size, 'tokens')}",
             f"token ids in and out: {self.dialect.path}; budget: the limit of the first of two "
-            "calls; early exit: not with an upstream",
+            f"calls; prefixes cached: {_YES_OR_NO[self.caches_prefixes]}",
         ]
 
 
@@ -81,6 +91,7 @@ def _llama_cpp(wire: Wire, card: Mapping[str, Any]) -> Capabilities | None:
         max_model_len=props["default_generation_settings"]["n_ctx"],
         max_running=props["total_slots"],
         vocab_size=card.get("meta", {}).get("n_vocab"),
+        caches_prefixes=True,  # each slot keeps its last prompt, and calls ask for it
         reserved_texts=tuple(text for text in texts if text),
     )
 
@@ -95,6 +106,7 @@ def _sglang(wire: Wire, card: Mapping[str, Any]) -> Capabilities | None:
                 max_model_len=card.get("max_model_len"),
                 max_running=info.get("max_running_requests"),
                 vocab_size=None,
+                caches_prefixes=_not(info.get("disable_radix_cache")),
             )
     return None
 
@@ -110,7 +122,21 @@ def _vllm(wire: Wire, card: Mapping[str, Any]) -> Capabilities | None:
         max_model_len=card.get("max_model_len"),
         max_running=None,
         vocab_size=None,
+        caches_prefixes=_vllm_caches_prefixes(wire),
     )
+
+
+def _vllm_caches_prefixes(wire: Wire) -> bool | None:
+    """A label of its metrics tells, which it has unless they are switched off."""
+    try:
+        found = _VLLM_PREFIX_CACHING.search(wire.ask_text("/metrics"))
+    except UpstreamTrouble:
+        return None
+    return None if found is None else found[1] == "True"
+
+
+def _not(value: bool | None) -> bool | None:
+    return None if value is None else not value
 
 
 def _ask(wire: Wire, path: str) -> Json | None:

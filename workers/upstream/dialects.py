@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from workers.upstream.odds import Odds
 from workers.upstream.wire import Json
 
 
@@ -19,7 +20,8 @@ class Call:
     """Sample up to `max_tokens` after `prompt_ids`. Temperature 0 is greedy.
 
     `stop_id` ends it and is no part of it; `banned_ids` are never sampled, nor is an end of
-    sequence when `bans_end`. `is_whole`: one reply at the end instead of a stream.
+    sequence when `bans_end`. `is_whole`: one reply at the end instead of a stream. With
+    `num_likely` the odds of each token are told, from so many most likely ones.
     """
 
     prompt_ids: tuple[int, ...]
@@ -31,14 +33,19 @@ class Call:
     banned_ids: tuple[int, ...] = ()
     bans_end: bool = False
     is_whole: bool = False
+    num_likely: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Tokens in the order they were sampled, and the text that is whole with them."""
+    """Tokens in the order they were sampled, and the text that is whole with them.
+
+    `odds`: one per token, none where they were not asked for.
+    """
 
     ids: tuple[int, ...]
     text: str
+    odds: tuple[Odds, ...] = ()
 
 
 class End(Enum):
@@ -52,7 +59,7 @@ class End(Enum):
 class Reader(Protocol):
     """Reads the events of one call in order; ends with one End.
 
-    Raises Broken, Garbled or HeldBack.
+    Raises Broken, Garbled or HeldBack, and errors of lookup or type where an event lacks something.
     """
 
     def read(self, event: Json) -> Iterator[Piece | End]: ...

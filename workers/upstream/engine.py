@@ -17,12 +17,14 @@ from workers.engine import (
     QueueFull,
     RequestFailed,
 )
+from workers.upstream.early_exit import TrialPlan
 from workers.upstream.health import ServerHealth
 from workers.upstream.markers import Markers
 from workers.upstream.meter import Meter
 from workers.upstream.outbox import Outbox
 from workers.upstream.run import Parts, Run
 from workers.upstream.token_source import TokenSource
+from workers.upstream.trials import TrialParts
 from workers.upstream.wire import Wire
 
 _log = logging.getLogger(__name__)
@@ -45,13 +47,17 @@ class UpstreamEngine:
         markers: Markers,
         *,
         health: ServerHealth,
+        plan: TrialPlan | None,
         max_running: int,
         max_waiting: int,
         max_model_len: int,
         chunk_tokens: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`max_model_len`: the longest sequence, in tokens. `chunk_tokens`: of one output."""
+        """`max_model_len`: the longest sequence, in tokens. `chunk_tokens`: of one output.
+
+        `plan`: None when thinking does not stop early.
+        """
         self.max_running = max_running
         self._wire = wire
         self._health = health
@@ -60,7 +66,10 @@ class UpstreamEngine:
         self._max_model_len = max_model_len
         self._chunk_tokens = chunk_tokens
         self._meter = Meter(clock)
-        self._parts = Parts(source=source, markers=markers, meter=self._meter, clock=clock)
+        trials = None if plan is None else self._trial_parts(plan, source)
+        self._parts = Parts(
+            source=source, markers=markers, meter=self._meter, clock=clock, trials=trials
+        )
         self._slots = asyncio.Semaphore(max_running)
         self._num_running = 0
         self._runs: dict[str, tuple[Run, asyncio.Task[None]]] = {}
@@ -102,7 +111,7 @@ class UpstreamEngine:
             batch_size=float(self._num_running),
             long_step_s=0.0,
             prefix_tokens=0,
-            branches_dropped=0,
+            branches_dropped=meter.trials_dropped,
             not_finite=0,
             out_of_memory=0,
             failed=meter.failed,
@@ -140,6 +149,15 @@ class UpstreamEngine:
         """Cut the thinking of a request, after one more token at most; the answer follows."""
         if request_id in self._runs:
             self._runs[request_id][0].close_soon()
+
+    def _trial_parts(self, plan: TrialPlan, source: TokenSource) -> TrialParts:
+        return TrialParts(
+            plan=plan,
+            source=source,
+            markers=self._markers,
+            meter=self._meter,
+            room=asyncio.Semaphore(plan.max_trials),
+        )
 
     def _check(self, request: EngineRequest) -> None:
         if not self.is_well:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from workers.upstream.dialects import Call, End, Piece
 from workers.upstream.errors import Broken, Garbled, HeldBack
+from workers.upstream.odds import Odds
 from workers.upstream.wire import Json
 
 _WHOLE_TOKENS: Final = 8
@@ -40,7 +41,8 @@ class LlamaCpp:
             "logit_bias": [[token, False] for token in call.banned_ids],
             "cache_prompt": True,
             "return_tokens": True,
-            "n_probs": int(call.is_whole),  # with them come the bytes of each token
+            # With them come the bytes of each token.
+            "n_probs": max(call.num_likely, int(call.is_whole)),
             "stream": not call.is_whole,
         }
 
@@ -65,7 +67,8 @@ class StreamReader:
         end = _end_of(event) if event["stop"] else None
         if self._newest is not None and not (is_complete and end is End.END):
             yield self._newest
-        self._newest = Piece(ids, event["content"]) if ids else None
+        odds = _odds(event) if ids and self._call.num_likely else ()
+        self._newest = Piece(ids, event["content"], odds) if ids else None
         if not is_complete:
             raise HeldBack("did not send every token")
         if self._call.stop_id in ids:
@@ -100,6 +103,14 @@ class WholeReader:
             text = b"".join(pieces[:num_kept]).decode("utf-8", "replace")
             yield Piece(ids[:num_kept], text)
         yield end
+
+
+def _odds(event: Json) -> tuple[Odds, ...]:
+    told = event["completion_probabilities"]
+    return tuple(
+        Odds.of(token["logprob"], [likely["logprob"] for likely in token["top_logprobs"]])
+        for token in told
+    )
 
 
 def _end_of(event: Json) -> End:

@@ -8,6 +8,7 @@ from workers.engine import EngineError
 from workers.sampling_defaults import SamplingDefaults
 from workers.tokenizer import Tokenizer
 from workers.upstream.capabilities import Capabilities, detect
+from workers.upstream.early_exit import TrialPlan, max_requests, plan_trials
 from workers.upstream.engine import UpstreamEngine
 from workers.upstream.errors import UpstreamUnusable
 from workers.upstream.health import ServerHealth
@@ -33,18 +34,18 @@ _MOST_IDS: Final = 1 << 31  # where the server does not tell: it refuses what it
 def open_upstream(config: WorkerConfig, url: str) -> tuple[UpstreamEngine, UpstreamPrompts, Limits]:
     """Asks the server; call it from a thread.
 
-    Raises UpstreamUnusable, or CheckpointError for a folder that cannot be used.
+    Raises UpstreamUnusable, or CheckpointError or EarlyExitFileError for a folder that cannot be
+    used.
     """
-    if config.early_exit == "on":
-        raise UpstreamUnusable("WORKER_EARLY_EXIT: thinking does not stop early upstream; leave it")
     wire = Wire.of(url, config.upstream_api_key_file, config.upstream_timeout_s)
     found = detect(wire, config.upstream_model)
     vocabulary = _vocabulary(config, wire, found)
     markers = _markers(config, vocabulary)
-    for line in [*found.lines(), _of_prompts(config, markers)]:
+    plan, of_early_exit = plan_trials(config, wire, found, markers, vocabulary)
+    for line in [*found.lines(), _of_prompts(config, markers), of_early_exit]:
         _log.info("upstream %s: %s", url, line)
     return (
-        _engine(config, wire, found, markers),
+        _engine(config, wire, found, markers, plan),
         _prompts(config, found, vocabulary, markers),
         _limits(config, found, markers),
     )
@@ -81,7 +82,11 @@ def _markers(config: WorkerConfig, vocabulary: Vocabulary) -> Markers:
 
 
 def _engine(
-    config: WorkerConfig, wire: Wire, found: Capabilities, markers: Markers
+    config: WorkerConfig,
+    wire: Wire,
+    found: Capabilities,
+    markers: Markers,
+    plan: TrialPlan | None,
 ) -> UpstreamEngine:
     lengths = (config.max_model_len, found.max_model_len or config.max_model_len)
     return UpstreamEngine(
@@ -89,7 +94,8 @@ def _engine(
         TokenSource(wire, found.dialect),
         markers,
         health=ServerHealth(wire),
-        max_running=min(config.max_running, found.max_running or config.max_running),
+        plan=plan,
+        max_running=max_requests(config, found, plan),
         max_waiting=config.max_waiting,
         max_model_len=min(lengths),
         chunk_tokens=config.thinking_chunk_tokens,

@@ -14,14 +14,33 @@ class Outbox:
         self._chunk_tokens = chunk_tokens
         self._ids: list[int] = []
         self._text = ""
+        self._held: list[Piece] | None = None
         self._outputs: asyncio.Queue[EngineOutput | Exception] = asyncio.Queue()
 
     def think(self, piece: Piece) -> None:
-        """Thinking, sent when a chunk of it is full."""
+        """Thinking, sent when a chunk of it is full and none is held back."""
+        if self._held is not None:
+            self._held.append(piece)
+            return
         self._ids += piece.ids
         self._text += piece.text
         if len(self._ids) >= self._chunk_tokens:
             self.flush()
+
+    def hold(self) -> None:
+        """Send no thinking from here on: it may be discarded."""
+        self._held = []
+
+    def release(self) -> None:
+        """Send what was held back."""
+        held, self._held = self._held or [], None
+        for piece in held:
+            self.think(piece)
+
+    def discard(self) -> int:
+        """Forget what was held back; returns how many tokens."""
+        held, self._held = self._held or [], None
+        return sum(len(piece.ids) for piece in held)
 
     def answer(self, piece: Piece) -> None:
         """A part of the answer."""
@@ -30,6 +49,7 @@ class Outbox:
 
     def flush(self) -> None:
         """Send the thinking that waits."""
+        self.release()
         if self._ids:
             self._put(thinking_ids=tuple(self._ids), thinking_text=self._text)
             self._ids, self._text = [], ""

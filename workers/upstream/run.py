@@ -4,6 +4,9 @@ The budget is the limit of the first call, so the server holds it and this holds
 the thinking is cut there, not where a step ends before it. The servers' own thinking budgets are
 not used: they do not hold in every version and with every way of sampling (vLLM issues 39573, 43708
 and 50473, SGLang issues 25536 and 26330).
+
+A thinking that a sure trial stops ends at the place of the trial: there the answer is known, and
+its confidence was measured. What was thought since is discarded, and counted with the trials.
 """
 
 import asyncio
@@ -17,18 +20,20 @@ from workers.upstream.markers import Markers
 from workers.upstream.meter import Meter
 from workers.upstream.outbox import Outbox
 from workers.upstream.token_source import TokenSource
+from workers.upstream.trials import TrialParts, Trials
 
 _SEED_RANGE = 1 << 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What every run works with."""
+    """What every run works with. `trials`: None when thinking does not stop early."""
 
     source: TokenSource
     markers: Markers
     meter: Meter
     clock: Callable[[], float]
+    trials: TrialParts | None = None
 
 
 class Run:
@@ -47,6 +52,13 @@ class Run:
         self._is_closed = False  # by the model, whose marker is not forced
         self._closes = False
         self._thinking: asyncio.Task[ThinkingStop] | None = None
+        self._trials = (
+            None
+            if parts.trials is None
+            else Trials(parts.trials, request, outbox, self._stop_early)
+        )
+        self._cut_by = ThinkingStop.EXHAUSTED  # how a thinking stops that is cut
+        self._num_discarded = 0
         self._answers_on_exhaustion = request.answer_on_exhaustion
         self._arrived_s = parts.clock()
         self._began_s: float | None = None
@@ -84,10 +96,10 @@ class Run:
     def _close(self) -> None:
         if self._is_closed:
             self._ids += self._markers.close_ids
-        elif self._stop is ThinkingStop.EXHAUSTED:
-            self._feed(self._markers.forced_close_ids)
-        else:
+        elif self._stop in (ThinkingStop.FINISHED, ThinkingStop.CONFIDENT):
             self._feed(self._markers.close_ids)
+        else:
+            self._feed(self._markers.forced_close_ids)
 
     def _feed(self, ids: tuple[int, ...]) -> None:
         self._ids += ids
@@ -104,8 +116,24 @@ class Run:
             await asyncio.wait([self._thinking])
         finally:
             self._thinking.cancel()
+            if self._trials is not None:
+                self._trials.close()
         is_cut = self._thinking.cancelled()
-        self._stop = ThinkingStop.EXHAUSTED if is_cut else self._thinking.result()
+        self._stop = self._cut_by if is_cut else self._thinking.result()
+        if self._stop is ThinkingStop.CONFIDENT:
+            self._discard()
+
+    def _stop_early(self, stop: ThinkingStop) -> None:
+        assert self._thinking is not None, "trials run beside the thinking"
+        self._cut_by = stop
+        self._thinking.cancel()
+
+    def _discard(self) -> None:
+        """Go back to where the answer was sure."""
+        count = self._outbox.discard()
+        self._ids = self._ids[: len(self._ids) - count]
+        self._num_thought -= count
+        self._num_discarded += count
 
     async def _sample_thinking(self, max_tokens: int) -> ThinkingStop:
         banned = self._banned_in_thinking
@@ -116,6 +144,8 @@ class Run:
                     self._is_closed = item is End.STOP_ID
                     is_cut = item is End.LIMIT
                     return ThinkingStop.EXHAUSTED if is_cut else ThinkingStop.FINISHED
+                if self._trials is not None:
+                    self._trials.feed(item, self._ids)
                 self._count(item)
                 self._num_thought += len(item.ids)
                 self._outbox.think(item)
@@ -172,11 +202,16 @@ class Run:
         now_s = self._clock()
         if self._first_token_s is None:
             self._first_token_s = now_s - self._arrived_s
-            self._meter.record_first(self._first_token_s)
+            self._meter.record_first(len(piece.ids), self._first_token_s)
         else:
             self._meter.record(len(piece.ids), now_s - self._newest_s)
         self._newest_s = now_s
         self._ids += piece.ids
+
+    @property
+    def _num_probed(self) -> int:
+        spent = 0 if self._trials is None else self._trials.spent_tokens
+        return spent + self._num_discarded
 
     def _finished(self, reason: FinishReason) -> Finished:
         now_s = self._clock() - self._arrived_s
@@ -188,6 +223,7 @@ class Run:
                 prompt_tokens=len(self._request.prompt_ids),
                 thinking_tokens=self._num_thought,
                 forced_tokens=self._num_forced,
+                probe_tokens=self._num_probed,
                 answer_tokens=self._num_answered,
                 engine_seconds=0.0,  # the servers do not tell
                 peak_kv_bytes=0,

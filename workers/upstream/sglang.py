@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from workers.upstream.dialects import Call, End, Piece
 from workers.upstream.errors import Broken, Garbled
+from workers.upstream.odds import Odds
 from workers.upstream.wire import Json
 
 
@@ -49,6 +50,8 @@ class Sglang:
                 "stop_token_ids": [] if call.stop_id is None else [call.stop_id],
                 "logit_bias": {str(token): -100.0 for token in call.banned_ids},
             },
+            "return_logprob": call.num_likely > 0,
+            "top_logprobs_num": call.num_likely,
             "stream": True,
         }
 
@@ -71,13 +74,14 @@ class SglangReader:
         """See Reader."""
         meta = event["meta_info"]
         ids, text = self._new(event, meta["completion_tokens"])
+        odds = self._odds(meta, len(ids))
         end, reason = None, meta.get("finish_reason")
         if reason is not None:
             end = self._end(reason)
             # The token that ended it comes too, its text does not.
             ids = ids if end is End.LIMIT else ids[:-1]
         if ids:
-            yield Piece(ids, text)
+            yield Piece(ids, text, odds[: len(ids)])
         if end is not None:
             yield end
 
@@ -94,6 +98,17 @@ class SglangReader:
         self._num_sampled = num_sampled
         self._text += text
         return ids, text
+
+    def _odds(self, meta: Json, num_new: int) -> tuple[Odds, ...]:
+        """Of the newest tokens, whether or not those before are told again."""
+        if not self._call.num_likely or not num_new:
+            return ()
+        told = zip(
+            meta["output_token_logprobs"][-num_new:],
+            meta["output_top_logprobs"][-num_new:],
+            strict=True,
+        )
+        return tuple(Odds.of(one[0], [each[0] for each in likely]) for one, likely in told)
 
     def _end(self, reason: Json) -> End:
         match reason["type"]:

@@ -47,7 +47,7 @@ class TokenSource:
             rest = _after(call, taken, is_whole)
             is_whole = False
             try:
-                async with aclosing(self._once(rest)) as items:
+                async with aclosing(self.once(rest)) as items:
                     async for item in items:
                         if isinstance(item, Piece):
                             taken += item.ids
@@ -66,12 +66,15 @@ class TokenSource:
                 await self._pause(error, num_failed)
         yield End.LIMIT
 
-    async def _once(self, call: Call) -> AsyncGenerator[Piece | End, None]:
-        """One call; without an End when more is to be asked for, or none is known of."""
+    async def once(self, call: Call) -> AsyncGenerator[Piece | End, None]:
+        """One call; without an End when more is to be asked for, or none is known of.
+
+        Raises UpstreamTrouble.
+        """
         reader, room = self._dialect.reader(call), call.max_tokens
         async with aclosing(self._wire.events(self._dialect.path, self._dialect.body(call))) as got:
             async for event in got:
-                for item in _read(reader, event):
+                for item in read_event(reader, event):
                     if isinstance(item, End):
                         if item is not End.LIMIT or not room:
                             yield item
@@ -80,6 +83,8 @@ class TokenSource:
                         return
                     if len(item.ids) > room:  # whatever the server does, the limit holds
                         raise Garbled(f"sent more than the {call.max_tokens} tokens asked for")
+                    if call.num_likely and len(item.odds) != len(item.ids):
+                        raise Garbled("sent tokens without their log-probabilities")
                     room -= len(item.ids)
                     yield item
         raise Broken("the stream ended before the completion did")
@@ -106,7 +111,8 @@ def _after(call: Call, taken: Sequence[int], is_whole: bool) -> Call:
     )
 
 
-def _read(reader: Reader, event: Json) -> Iterator[Piece | End]:
+def read_event(reader: Reader, event: Json) -> Iterator[Piece | End]:
+    """What an event says. Raises Broken, Garbled or HeldBack."""
     try:
         yield from reader.read(event)
     except (LookupError, TypeError, ValueError, AttributeError) as error:

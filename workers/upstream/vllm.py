@@ -8,6 +8,7 @@ from typing import Any
 
 from workers.upstream.dialects import Call, End, Piece
 from workers.upstream.errors import Broken, Garbled
+from workers.upstream.odds import Odds
 from workers.upstream.wire import Json
 
 
@@ -22,6 +23,8 @@ class Vllm:
 
     def body(self, call: Call) -> dict[str, Any]:
         """The server's own defaults of sampling, from the model's folder, are switched off."""
+        # As ids, because different tokens may have the same text.
+        odds = {"logprobs": call.num_likely, "return_tokens_as_token_ids": True}
         return {
             "model": self._model,
             "prompt": list(call.prompt_ids),
@@ -38,6 +41,7 @@ class Vllm:
             "return_token_ids": True,
             "stream": True,
             "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+            **(odds if call.num_likely else {}),
         }
 
     def reader(self, call: Call) -> "VllmReader":
@@ -80,4 +84,11 @@ class VllmReader:
         elif reason is not None:
             raise Broken(f"ended a completion with {reason!r}")
         if ids:
-            yield Piece(ids, choice.get("text") or "")
+            yield Piece(ids, choice.get("text") or "", self._odds(choice, len(ids)))
+
+    def _odds(self, choice: Json, count: int) -> tuple[Odds, ...]:
+        if not self._call.num_likely:
+            return ()
+        told = choice["logprobs"]
+        rows = zip(told["token_logprobs"], told["top_logprobs"], strict=True)
+        return tuple(Odds.of(logprob, likely.values()) for logprob, likely in rows)[:count]

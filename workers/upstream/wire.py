@@ -55,13 +55,22 @@ class Wire:
 
     def ask(self, path: str, body: Json | None = None) -> Json:
         """GET, or POST of `body`. Raises UpstreamTrouble."""
+        return _object(self.ask_text(path, body))
+
+    def ask_events(self, path: str, body: Json) -> list[Json]:
+        """All that the server streams for a POST. Raises UpstreamTrouble."""
+        lines = self.ask_text(path, body).splitlines()
+        return [event for line in lines if (event := _event(line)) is not None]
+
+    def ask_text(self, path: str, body: Json | None = None) -> str:
+        """As `ask`, whatever the reply is written in."""
         try:
             method = "GET" if body is None else "POST"
             reply = self._asking.request(method, path, json=body)
         except httpx2.HTTPError as error:
             raise Broken(f"{self.url} does not answer: {_said(error)}") from error
         _check(reply.status_code, reply.headers.get("retry-after"), reply.text)
-        return _object(reply.text)
+        return reply.text
 
     async def is_well(self, path: str) -> bool:
         """Whether GET of a health path succeeds in time."""
@@ -84,8 +93,8 @@ class Wire:
                     yield _object((await reply.aread()).decode("utf-8", "replace"))
                     return
                 async for line in reply.aiter_lines():
-                    if line.startswith("data:") and line.strip() != "data: [DONE]":
-                        yield _event(line.removeprefix("data:"))
+                    if (event := _event(line)) is not None:
+                        yield event
         except httpx2.HTTPError as error:
             raise Broken(f"the stream broke: {_said(error)}") from error
 
@@ -103,7 +112,11 @@ def _check(status: int, retry_after: str | None, text: str) -> None:
     raise Broken(message)
 
 
-def _event(text: str) -> Json:
+def _event(line: str) -> Json | None:
+    """None for lines without one."""
+    if not line.startswith("data:") or line.strip() == "data: [DONE]":
+        return None
+    text = line.removeprefix("data:")
     event = _object(text)
     if "error" in event:  # servers have no other way to say so once a stream has begun
         raise Broken(_message(text))

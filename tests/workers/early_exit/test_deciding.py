@@ -90,14 +90,14 @@ def test_confidence_is_the_geometric_mean_probability():
 
 
 def watch(rules=RULES, budget=1000, prefix=()):
-    return Watch(rules, Agreement(rules), frozenset({STEP_END}), budget, prefix)
+    return Watch(rules, Agreement(rules), budget, prefix)
 
 
 def feed(watching, tokens):
     """The places at which it wanted a trial, which it says one token later."""
     places = []
     for token in [*tokens, 0]:
-        watching.feed(token)
+        watching.feed(token, ends_step=token == STEP_END)
         if watching.wants_trial:
             places.append(watching.thinking_tokens - 1)
     return places
@@ -105,6 +105,15 @@ def feed(watching, tokens):
 
 def test_trials_start_where_steps_end():
     assert feed(watch(), [1, 2, STEP_END, 3, 4, STEP_END]) == [3, 6]
+
+
+def test_a_trial_that_was_lost_is_not_tried_again_at_once():
+    watching = watch()
+    feed(watching, [1] * 5)
+
+    watching.lose()
+
+    assert feed(watching, [STEP_END] * 30)[0] == 6 + 10  # min_gap_tokens after the loss
 
 
 def test_thinking_that_repeats_itself_calls_for_a_trial_anywhere():
@@ -124,7 +133,7 @@ def test_a_resumed_thinking_is_seen_whole():
 def test_a_loop_without_an_answer_is_closed():
     watching = watch(ExitRules(loop_trials=3, repetition_window=5))
     for token in [1] * 20:
-        watching.feed(token)
+        watching.feed(token, ends_step=False)
 
     stops = [watching.end(outcome(), by_repetition=True) for _ in range(3)]
 
@@ -134,11 +143,11 @@ def test_a_loop_without_an_answer_is_closed():
 def test_a_search_that_resembles_itself_for_a_while_is_no_loop():
     watching = watch(ExitRules(loop_trials=2, repetition_window=5))
     for token in [1] * 20:
-        watching.feed(token)
+        watching.feed(token, ends_step=False)
     assert watching.end(outcome(), by_repetition=True) is None
 
     for token in [*range(100, 120), *[1] * 20]:
-        watching.feed(token)
+        watching.feed(token, ends_step=False)
 
     assert watching.end(outcome(), by_repetition=True) is None
 
@@ -163,6 +172,6 @@ def test_giving_up_is_off_unless_asked_for():
 def test_thinking_that_gets_nowhere_is_given_up(confidence, spent, stop):
     watching = watch(ExitRules(give_up_confidence=0.2, give_up_share=0.5))
     for token in range(spent):
-        watching.feed(token)
+        watching.feed(token, ends_step=False)
 
     assert watching.end(outcome(confidence=confidence), by_repetition=False) is stop

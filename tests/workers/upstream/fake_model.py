@@ -16,13 +16,16 @@ from workers.tokenizer import Tokenizer
 class FakeModel:
     """Thinks `thinking` after <think>, answers `answer` after </think>, then ends.
 
-    `answers_late`: how often it would end before it answers, unless it may not.
+    `answers_late`: how often it would end before it answers, unless it may not. It is sure of its
+    answer after `sure_after` thinking tokens, and answers otherwise each time if it `wavers`.
     """
 
     tokenizer: Tokenizer
     thinking: str = "2 and 2 are 4. So it must be 4."
     answer: str = "It is 4."
     answers_late: bool = False
+    sure_after: int = 0
+    wavers: bool = False
     _names: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -48,9 +51,20 @@ class FakeModel:
         if not markers or ids[marker] == opens:
             thinking = self.thinking_ids()
             return thinking[place] if place < len(thinking) else closes
-        answer = self.tokenizer.encode_text(self.answer)
+        num_thought = marker - markers[-2] - 1 if len(markers) > 1 else marker
+        text = f"{self.answer} {num_thought}" if self.wavers else self.answer
+        answer = self.tokenizer.encode_text(text)
         is_late = self.answers_late and place == 0 and self.end_id not in banned
         return answer[place] if place < len(answer) and not is_late else self.end_id
+
+    def share_of_next(self, ids: Sequence[int]) -> float:
+        """How likely the next token is."""
+        opens, closes = self.tokenizer.think_open_id, self.tokenizer.think_close_id
+        markers = [place for place, token in enumerate(ids) if token in (opens, closes)]
+        if len(markers) < 2:
+            return 0.9
+        num_thought = markers[1] - markers[0] - 1
+        return 0.999 if num_thought >= self.sure_after else 0.9
 
     def bytes_of(self, token: int) -> bytes:
         """Nothing for special tokens."""

@@ -83,7 +83,7 @@ async def test_what_was_found_is_logged(server_of, open_at, tiny_dir, caplog, sh
         async with engine:
             pass
 
-    for text in [*says, "early exit: not with an upstream", "'</think>'"]:
+    for text in [*says, "prefixes cached: ", "'</think>'"]:
         assert text in caplog.text
     assert limits.model == MODEL
 
@@ -106,11 +106,6 @@ async def test_an_upstream_that_does_not_do_is_told_why(server_of, open_at, shap
     async with server_of(shape) as server:
         with pytest.raises(UpstreamUnusable, match=says):
             await open_at(server.url)
-
-
-async def test_early_exit_is_not_promised(open_at):
-    with pytest.raises(UpstreamUnusable, match="WORKER_EARLY_EXIT"):
-        await open_at("http://127.0.0.1:1", early_exit="on")
 
 
 async def test_one_of_several_models_can_be_chosen(server_of, open_at):
