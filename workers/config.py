@@ -236,7 +236,8 @@ class WorkerConfig:
     early_exit: str = variable(
         "auto",
         environment.one_of("auto", "on", "off"),
-        meaning="Stop thinking when the answer is sure; auto: if the model has an early_exit.json.",
+        meaning="Stop thinking when the answer is sure; auto: if the model has an early_exit.json, "
+        "and the upstream, where there is one, can.",
     )
     grace_s: float = variable(
         30.0,

@@ -11,7 +11,7 @@ import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +34,13 @@ _NUM_QUICK_PROBLEMS: Final = 2
 _ANSWER_TOKENS: Final = 12
 _TIMEOUT_S: Final = 900.0
 _ASK: Final = "{} Think step by step."
+_EARLY: Final = frozenset(
+    (
+        budget_pb2.THINKING_STOP_CONFIDENT,
+        budget_pb2.THINKING_STOP_CONVERGED,
+        budget_pb2.THINKING_STOP_GAVE_UP,
+    )
+)
 _NUMBER: Final = re.compile(r"-?\d[\d,]*")
 
 
@@ -123,6 +130,10 @@ def report_of(outcomes: Sequence[Outcome], counted: float | None) -> BenchReport
         figures[f"thinking_tokens_{budget}"] = thought / len(at_budget)
         stops = Counter(outcome.done.stop for outcome in at_budget)
         figures[f"cut_{budget}"] = stops[budget_pb2.THINKING_STOP_EXHAUSTED]
+        figures[f"early_{budget}"] = sum(stops[stop] for stop in _EARLY)
+        probed = sum(outcome.done.usage.probe_tokens for outcome in at_budget)
+        figures[f"probe_tokens_{budget}"] = probed / len(at_budget)
+    probed = sum(outcome.done.usage.probe_tokens for outcome in outcomes)
     sampled = sum(outcome.num_sampled for outcome in outcomes)
     streamed = sum(o.num_sent - o.done.usage.thinking_tokens for o in outcomes)
     return BenchReport(
@@ -133,10 +144,18 @@ def report_of(outcomes: Sequence[Outcome], counted: float | None) -> BenchReport
             "inexact_budgets": sum(not outcome.is_exact for outcome in outcomes),
             "sampled_tokens": sampled,
             "streamed_difference": streamed,
-            "usage_difference": 0 if counted is None else counted - sampled,
+            "usage_difference": 0 if counted is None else _outside(counted, sampled, probed),
         },
         controls={} if counted is None else {"upstream_sampled_tokens": counted},
     )
+
+
+def _outside(counted: float, sampled: int, probed: int) -> float:
+    """How far a count is from what the usage allows.
+
+    What trials were fed counts with what they sampled, and only that is the server's to count.
+    """
+    return counted - min(max(counted, sampled), sampled + probed)
 
 
 async def _ask_all(
@@ -194,14 +213,18 @@ def is_right(answer: str, problem: Problem) -> bool:
 
 def _table(report: BenchReport, budgets: Sequence[int]) -> Table:
     figures = report.figures
+    has_trials = any(figures[f"probe_tokens_{budget}"] for budget in budgets)
     caption = (
         f"{figures['requests']:.0f} requests, {figures['inexact_budgets']:.0f} budgets not held "
         f"exactly. Tokens sampled: {figures['sampled_tokens']:.0f} by the usage"
     )
     if report.controls:
         caption += f", {report.controls['upstream_sampled_tokens']:.0f} by the upstream's counter"
+        caption += ", which has those of trials too" if has_trials else ""
+    headings = ["budget", "right", "thinking tokens, mean", "cut by the budget"]
+    headings += ["stopped early", "probe tokens, mean"] if has_trials else []
     table = Table(title="Word problems, upstream", caption=caption + ".")
-    for heading in ("budget", "right", "thinking tokens, mean", "cut by the budget"):
+    for heading in headings:
         table.add_column(heading, justify="right")
     for budget in budgets:
         table.add_row(
@@ -209,5 +232,12 @@ def _table(report: BenchReport, budgets: Sequence[int]) -> Table:
             f"{figures[f'accuracy_{budget}']:.0%}",
             f"{figures[f'thinking_tokens_{budget}']:.1f}",
             f"{figures[f'cut_{budget}']:.0f}",
+            *_of_trials(figures, budget, has_trials),
         )
     return table
+
+
+def _of_trials(figures: Mapping[str, float], budget: int, has_trials: bool) -> list[str]:
+    if not has_trials:
+        return []
+    return [f"{figures[f'early_{budget}']:.0f}", f"{figures[f'probe_tokens_{budget}']:.1f}"]

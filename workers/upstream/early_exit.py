@@ -63,7 +63,7 @@ def plan_trials(
     )
     return plan, (
         f"early exit: on, by {source}; the server tells log-probabilities and {caches}; "
-        f"at most {plan.max_trials} trials at once"
+        f"trials at once: {plan.max_trials}, beside requests: {max_requests(config, found, plan)}"
     )
 
 

@@ -48,6 +48,17 @@ def test_a_budget_that_was_not_held_is_told(thought, stop):
     assert report_of([outcome(64, thought, stop)], None).figures["inexact_budgets"] == 1
 
 
+@pytest.mark.parametrize(("counted", "difference"), [(22, -2), (24, 0), (30, 0), (33, 3)])
+def test_what_trials_sampled_is_in_the_counter_and_in_the_usage(counted, difference):
+    sure = outcome(64, 20, budget_pb2.THINKING_STOP_CONFIDENT)
+    sure.done.usage.probe_tokens = 6
+
+    figures = report_of([sure], counted=float(counted)).figures
+
+    assert (figures["early_64"], figures["probe_tokens_64"]) == (1, 6.0)
+    assert figures["usage_difference"] == difference  # 20 of thinking, 3 of answer and its end
+
+
 def test_a_counter_is_summed_over_its_labels():
     text = (
         "# TYPE vllm:generation_tokens_total counter\n"

@@ -298,7 +298,7 @@ async def test_what_was_asked_for_and_is_lacking_is_refused(open_upstream, model
         (VllmShape(), {"early_exit": "on"}, "does not tell whether it caches prefixes"),
         (VllmShape(metrics=OF_VLLM % "True"), {"early_exit": "on"}, "and caches prefixes"),
         (SglangShape(disable_radix_cache=False), {"early_exit": "on"}, "and caches prefixes"),
-        (LlamaCppShape(num_slots=8), {"early_exit": "on"}, "at most 2 trials at once"),
+        (LlamaCppShape(num_slots=8), {"early_exit": "on"}, "trials at once: 2, beside requests: 6"),
     ],
 )
 async def test_it_says_whether_thinking_stops_early(open_upstream, caplog, shape, variables, line):

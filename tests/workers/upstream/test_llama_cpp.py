@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from ponder.v1 import budget_pb2
-from tests.workers.conftest import MODEL, TENANT
+from tests.workers.conftest import MODEL, TENANT, Reply
 from workers.bench.upstream_counters import read_counter
 from workers.config import WorkerConfig
 
@@ -46,6 +46,7 @@ print(server.listening_address, flush=True)
 threading.Event().wait()
 """
 _CLOSE = "\n\nSo the final answer, as one number, is "
+_KNOWN = "How many days has a week? Write three short paragraphs about weeks."
 _QUESTION = "A box holds 6 eggs. How many eggs are in 7 boxes? Think step by step."
 
 
@@ -130,6 +131,28 @@ async def test_budgets_books_and_resumption_with_a_real_server(
     assert after is not None
     assert before is not None
     assert after - before == sum(_sampled(reply) for reply in (cut, second))
+
+
+async def test_thinking_stops_when_trials_are_sure(running, env, make_request, llama_cpp):
+    async with running(WorkerConfig.from_env(env | {"WORKER_EARLY_EXIT": "on"})) as worker:
+        before = read_counter(llama_cpp)
+        reply = Reply()
+        request = make_request(prompt=_KNOWN, thinking_budget=300, max_answer_tokens=1)
+        async for event in worker.stub.Think(request, timeout=300):
+            reply.add(event)
+        load = worker.parts.engine.load()
+        after = read_counter(llama_cpp)
+
+    usage = reply.done.usage
+    assert reply.done.stop == budget_pb2.THINKING_STOP_CONFIDENT
+    assert usage.thinking_tokens == len(reply.thinking_ids) < 300
+    assert reply.answer == "7"
+    assert usage.probe_tokens > 0
+    assert load.branches_dropped == 0
+    assert after is not None
+    assert before is not None
+    # The counter has no tokens that were fed, and knows of one that the closed thinking lost.
+    assert _sampled(reply) < after - before <= _sampled(reply) + usage.probe_tokens
 
 
 async def test_a_cancelled_call_frees_the_servers_slot(running, env, make_request, llama_cpp):
