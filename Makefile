@@ -29,7 +29,7 @@ endif
 	touch $@
 
 test: .venv  ## Run the tests
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: .venv validate  ## Lint, format, types, import direction, generated stubs, manifests
 	.venv/bin/ruff check .
