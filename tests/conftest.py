@@ -1,6 +1,7 @@
 """What every part uses: a real Redis, emptied before each test; which kernels run how."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ settings.register_profile("ponder", deadline=None)
 # Outside CI: pytest tests/fuzz --hypothesis-profile=long
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile("ponder")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts the tests in the background ignores it, and so would what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HAS_GPU = Path("/dev/nvidiactl").exists()
 if not HAS_GPU:
