@@ -55,19 +55,28 @@ async def health_when(stub: Any, status: int) -> None:
                 return
 
 
-async def test_a_hung_engine_takes_its_worker_out_until_it_goes_on(worker_env, make_request):
+@asynccontextmanager
+async def hung(env: dict[str, str], request: Any) -> AsyncIterator[Any]:
+    """A worker whose engine hangs in a step of the request, its health, the call, and the hang."""
     hang = Hang()
-    async with served(worker_env | {"WORKER_STEP_PATIENCE_S": "0.2"}) as (worker, health):
+    async with served(env | {"WORKER_STEP_PATIENCE_S": "0.2"}) as (worker, health):
         await health_when(health, SERVING)
         Sabotage(worker.parts.engine._engine, hang)  # type: ignore[attr-defined]
-        thinking = asyncio.ensure_future(worker.think(make_request()))
+        thinking = asyncio.ensure_future(worker.think(request))
         try:
             await asyncio.to_thread(hang.has_begun.wait, DEADLINE_S)
-            await health_when(health, NOT_SERVING)
-            stalled = await worker.load_when(lambda load: load.is_unwell)
-            assert stalled.running == 1
+            yield worker, health, thinking, hang
         finally:
             hang.may_end.set()
+
+
+async def test_a_hung_engine_takes_its_worker_out_until_it_goes_on(worker_env, make_request):
+    async with hung(worker_env, make_request()) as (worker, health, thinking, hang):
+        await health_when(health, NOT_SERVING)
+        stalled = await worker.load_when(lambda load: load.is_unwell)
+        assert stalled.running == 1
+
+        hang.may_end.set()
         reply = await thinking
         await health_when(health, SERVING)
         await worker.load_when(lambda load: not load.is_unwell)
@@ -77,19 +86,12 @@ async def test_a_hung_engine_takes_its_worker_out_until_it_goes_on(worker_env, m
 
 async def test_it_stays_out_when_all_who_waited_have_left(worker_env, make_request):
     """Else it would look idle, and the next request would hang too."""
-    hang = Hang()
-    async with served(worker_env | {"WORKER_STEP_PATIENCE_S": "0.2"}) as (worker, health):
-        await health_when(health, SERVING)
-        Sabotage(worker.parts.engine._engine, hang)  # type: ignore[attr-defined]
-        thinking = asyncio.ensure_future(worker.think(make_request()))
-        try:
-            await asyncio.to_thread(hang.has_begun.wait, DEADLINE_S)
-            thinking.cancel()
-            await health_when(health, NOT_SERVING)
-        finally:
-            hang.may_end.set()
-        await health_when(health, SERVING)
+    async with hung(worker_env, make_request()) as (worker, health, thinking, hang):
+        thinking.cancel()
+        await health_when(health, NOT_SERVING)
 
+        hang.may_end.set()
+        await health_when(health, SERVING)
         assert (await worker.think(make_request(request_id="request-2"))).answer
 
 
